@@ -1,0 +1,29 @@
+/** Data in the memory of JavaScript: what programs are fed with and what they return. */
+
+import { ShapeError } from "../errors.js";
+import { checkArray, type DType, type DTypeArrays, decode, encode, type TypedArray } from "./dtype.js";
+
+/** A dense row-major array. Programs return these; a caller may build one as a plain object literal too. */
+export interface HostArray<D extends DType = DType> {
+  readonly dtype: D;
+  readonly shape: readonly number[];
+  readonly data: DTypeArrays[D];
+}
+
+export const elementCount = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+
+/** Wraps `data` (no copy) after checking that it has the type and the number of elements that `dtype` and `shape` ask for. */
+export function hostArray<D extends DType>(dtype: D, shape: readonly number[], data: DTypeArrays[D]): HostArray<D> {
+  checkArray(dtype, data as TypedArray, "A host array");
+  if (data.length !== elementCount(shape))
+    throw new ShapeError(`A host array of shape [${shape.join(", ")}] has ${elementCount(shape)} elements, but ${data.length} were given.`);
+  return { dtype, shape: [...shape], data };
+}
+
+/** The same from plain numbers. */
+export function fromNumbers<D extends DType>(dtype: D, shape: readonly number[], values: ArrayLike<number>): HostArray<D> {
+  return hostArray(dtype, shape, encode(dtype, values));
+}
+
+/** The elements as float64 numbers, whatever the dtype. */
+export const toNumbers = (array: HostArray): Float64Array => decode(array.dtype, array.data);
