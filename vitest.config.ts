@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  resolve: { conditions: ["tsumiki-source", "node"] },
+  ssr: { resolve: { conditions: ["tsumiki-source", "node"] } },
+  test: {
+    include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    pool: "forks",
+    maxWorkers: 2,
+    // What a test starts (a worker, a module that Node itself loads) runs from source too.
+    execArgv: ["--import", "tsx", "--conditions", "tsumiki-source"],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+  },
+});
