@@ -1,0 +1,64 @@
+/**
+ * What `npm start`, `npm test`, `npm run bench` and a clone's `npx tsumiki` go through: plain Node that installs what is
+ * missing, exactly as the lock file says, and then runs TypeScript from source. Everything it says goes to standard error.
+ */
+
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, statSync } from "node:fs";
+import { constants } from "node:os";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const root = new URL("../", import.meta.url);
+const path = (name) => fileURLToPath(new URL(name, root));
+
+/** Node's options for running `src/` as it stands: tsx for TypeScript, and the package's own imports and exports lead to `src/`. */
+const fromSource = ["--import", "tsx", "--conditions", "tsumiki-source"];
+
+const tasks = {
+  start: [...fromSource, path("src/cli/main.ts"), "start"],
+  test: [path("node_modules/vitest/vitest.mjs"), "run"],
+  bench: [...fromSource, path("bench/run.ts")],
+  tsumiki: [...fromSource, path("src/cli/main.ts")],
+};
+
+/** Runs `npm ci` when there is no `node_modules`, or when the lock file is newer than what npm last installed there. */
+function installWhatIsMissing() {
+  const installed = path("node_modules/.package-lock.json"); // npm writes it at the end of each installation
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(path("package-lock.json")).mtimeMs) return;
+  console.error(
+    existsSync(installed) ? "The lock file has changed: installing." : "First run: installing what package-lock.json lists.",
+  );
+  // onnxruntime-node's install script would fetch CUDA libraries, which nothing here needs.
+  const parameters = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
+  const npm = process.env.npm_execpath; // set when npm started us; a path to npm's own script
+  const options = { cwd: fileURLToPath(root), stdio: ["ignore", 2, 2] };
+  const { status, error } = npm?.endsWith("js")
+    ? spawnSync(process.execPath, [npm, ...parameters], options)
+    : spawnSync("npm", parameters, { ...options, shell: process.platform === "win32" });
+  if (status === 0) return;
+  console.error(`npm ${parameters.join(" ")} failed${error ? ` (${error.message})` : ""}. Is the npm registry reachable?`);
+  process.exit(1);
+}
+
+/** Runs one of the tasks with further arguments and resolves to its exit code. */
+export function run(task, parameters) {
+  installWhatIsMissing();
+  // The working directory stays the caller's, so tsx and the condition are resolved from the package, not from there.
+  const node = tasks[task].map((option) => (option === "tsx" ? import.meta.resolve("tsx") : option));
+  const child = spawn(process.execPath, [...node, ...parameters], { stdio: "inherit" });
+  // A terminal sends Ctrl-C to the child as well: it decides how to end. Other signals are handed on.
+  process.on("SIGINT", () => {});
+  process.on("SIGTERM", () => child.kill("SIGTERM"));
+  return new Promise((resolve) => {
+    child.on("exit", (code, signal) => resolve(code ?? 128 + constants.signals[signal]));
+  });
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const [task, ...parameters] = process.argv.slice(2);
+  if (!Object.hasOwn(tasks, task)) {
+    console.error(`Unknown task ${task}; there are ${Object.keys(tasks).join(", ")}.`);
+    process.exit(2);
+  }
+  process.exit(await run(task, parameters));
+}
