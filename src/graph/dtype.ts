@@ -28,7 +28,10 @@ export type TypedArray = DTypeArrays[DType];
 interface DTypeInfo {
   /** Bytes of one element. */
   readonly bytes: number;
-  readonly array: { new (length: number): TypedArray; new (buffer: ArrayBufferLike, byteOffset?: number, length?: number): TypedArray };
+  readonly array: {
+    new (length: number): TypedArray;
+    new (buffer: ArrayBufferLike, byteOffset?: number, length?: number): TypedArray;
+  };
   /** `TensorProto.DataType` in the ONNX schema. */
   readonly onnx: number;
 }
@@ -163,5 +166,7 @@ export function decode(dtype: DType, data: TypedArray): Float64Array {
 /** Throws unless `data` is the kind of array that holds `dtype`. */
 export function checkArray(dtype: DType, data: TypedArray, what: string): void {
   if (!(data instanceof info[dtype].array))
-    throw new DTypeError(`${what} is ${dtype}, which is held in a ${info[dtype].array.name}, but a ${data.constructor.name} was given.`);
+    throw new DTypeError(
+      `${what} is ${dtype}, which is held in a ${info[dtype].array.name}, but a ${data.constructor.name} was given.`,
+    );
 }

@@ -16,7 +16,9 @@ export const elementCount = (shape: readonly number[]): number => shape.reduce((
 export function hostArray<D extends DType>(dtype: D, shape: readonly number[], data: DTypeArrays[D]): HostArray<D> {
   checkArray(dtype, data as TypedArray, "A host array");
   if (data.length !== elementCount(shape))
-    throw new ShapeError(`A host array of shape [${shape.join(", ")}] has ${elementCount(shape)} elements, but ${data.length} were given.`);
+    throw new ShapeError(
+      `A host array of shape [${shape.join(", ")}] has ${elementCount(shape)} elements, but ${data.length} were given.`,
+    );
   return { dtype, shape: [...shape], data };
 }
 

@@ -1,0 +1,73 @@
+/** Where a model runs. An engine takes models and gives back what can be run; its buffers are opaque and may be anywhere. */
+
+import type { DType } from "../graph/dtype.js";
+import type { Graph, Pass } from "../graph/graph.js";
+import type { HostArray } from "../graph/host-array.js";
+import type { OnnxFace } from "../graph/op.js";
+import type { Attributes } from "../graph/tensor.js";
+
+/** `cpu`, `cuda`, `webgpu`, ...: what the engine computes on. */
+export type Device = "cpu" | "cuda" | "webgpu" | "wasm" | "coreml" | "directml";
+
+/** Memory that an engine owns. Only the engine that made a buffer can use it. */
+export interface EngineBuffer {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
+
+/** How one engine on one device prefers to be told of a graph. */
+export interface Lowering {
+  /** Faces used instead of the operators' standard ONNX, by operator name. */
+  readonly faces: Readonly<Record<string, OnnxFace<Attributes>>>;
+  /** Rewritings over several nodes, run after the general passes. */
+  readonly passes: readonly Pass[];
+}
+
+/** Weights that lie in a file: the model refers to them by `location`, the engine reads (or maps) them from `path`. */
+export interface ExternalFile {
+  readonly location: string;
+  readonly path: string;
+}
+
+export interface ModelSource {
+  /** For engines that interpret the graph itself. Passes and lowerings have been applied. */
+  readonly graph: Graph;
+  /** The same as an ONNX model, written when it is asked for. */
+  onnx(): Uint8Array;
+  readonly externalFiles: readonly ExternalFile[];
+}
+
+export interface LoadedModel {
+  /**
+   * Runs once. `outputs` names what is wanted; a buffer given for one is filled in place where the engine can, and the
+   * returned map tells where each output really is. Inputs are left as they were; no input buffer may also be an output.
+   */
+  run(
+    inputs: ReadonlyMap<string, EngineBuffer>,
+    outputs: ReadonlyMap<string, EngineBuffer | undefined>,
+  ): Promise<ReadonlyMap<string, EngineBuffer>>;
+  release(): Promise<void>;
+}
+
+export interface Engine {
+  /** `onnxruntime-node`, `onnxruntime-web`, `reference`, ... */
+  readonly name: string;
+  readonly device: Device;
+  readonly version: string;
+  readonly threads: number;
+  readonly lowering: Lowering;
+  /** Zeroed memory. */
+  allocate(dtype: DType, shape: readonly number[]): Promise<EngineBuffer>;
+  /** A new buffer with a copy of the data. */
+  upload(array: HostArray): Promise<EngineBuffer>;
+  /** Overwrites a buffer with data of the same dtype and shape. */
+  write(buffer: EngineBuffer, array: HostArray): Promise<void>;
+  /** A copy of what is in the buffer. */
+  read(buffer: EngineBuffer): Promise<HostArray>;
+  release(buffer: EngineBuffer): Promise<void>;
+  load(model: ModelSource): Promise<LoadedModel>;
+  /** Frees everything; the engine cannot be used afterwards. */
+  close(): Promise<void>;
+}
+
+export const noLowering: Lowering = { faces: {}, passes: [] };

@@ -1,0 +1,221 @@
+/**
+ * Dimensions: numbers, symbols (`batch`, `seq`) and what arithmetic makes of them (`past + seq`, `batch·seq`).
+ *
+ * A symbolic dimension is a polynomial with integer coefficients over atoms, kept in one canonical form, so that two ways
+ * to say the same size compare as equal. An atom is a symbol, a size that an operator finds out while it runs
+ * (`nonZero`), or a quotient that does not divide evenly.
+ */
+
+import { ArgumentError, ShapeError, TsumikiError } from "../errors.js";
+
+export type Dim = number | SymbolicDim;
+export type Shape = readonly Dim[];
+
+/** An indivisible unknown size. Atoms compare by identity: two inputs that both call a dimension `seq` share one atom. */
+export interface Atom {
+  readonly id: number;
+  readonly name: string;
+  /** Set when the atom is ⌊numerator / denominator⌋. */
+  readonly quotient?: { readonly numerator: SymbolicDim; readonly denominator: number };
+}
+
+interface Term {
+  readonly coefficient: number;
+  /** Sorted by id; a power repeats its atom. */
+  readonly atoms: readonly Atom[];
+}
+
+const atomsKey = (atoms: readonly Atom[]): string => atoms.map((atom) => atom.id).join("*");
+
+export class SymbolicDim {
+  readonly terms: readonly Term[];
+  /** Equal exactly when the polynomials are. */
+  readonly key: string;
+
+  private constructor(terms: readonly Term[]) {
+    this.terms = terms;
+    this.key = terms.map((term) => `${term.coefficient}:${atomsKey(term.atoms)}`).join("+");
+  }
+
+  /** Collects like terms; a constant comes back as a plain number. */
+  static from(terms: Iterable<Term>): Dim {
+    const byAtoms = new Map<string, Term>();
+    for (const term of terms) {
+      const key = atomsKey(term.atoms);
+      const coefficient = (byAtoms.get(key)?.coefficient ?? 0) + term.coefficient;
+      byAtoms.set(key, { coefficient, atoms: term.atoms });
+    }
+    const kept = [...byAtoms.entries()].filter(([, term]) => term.coefficient !== 0).sort(([a], [b]) => (a < b ? -1 : 1));
+    const [first] = kept;
+    if (!first) return 0;
+    if (kept.length === 1 && first[1].atoms.length === 0) return first[1].coefficient;
+    return new SymbolicDim(kept.map(([, term]) => term));
+  }
+
+  toString(): string {
+    return this.terms
+      .map(({ coefficient, atoms }) => {
+        const names = atoms.map((atom) => atom.name).join("·");
+        if (!names) return String(coefficient);
+        return coefficient === 1 ? names : coefficient === -1 ? `-${names}` : `${coefficient}·${names}`;
+      })
+      .join(" + ")
+      .replaceAll("+ -", "- ");
+  }
+
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === "string") return this.toString();
+    throw new TsumikiError(
+      "TRACE",
+      `The dimension \`${this.toString()}\` is symbolic: its size is known only when the program runs, so it cannot be used as a number. ` +
+        "Use addDims, mulDims and their like, or compile with concrete sizes.",
+    );
+  }
+}
+
+let nextAtom = 0;
+
+function fromAtom(atom: Atom): SymbolicDim {
+  return SymbolicDim.from([{ coefficient: 1, atoms: [atom] }]) as SymbolicDim;
+}
+
+/** A new symbol. It equals only itself, whatever others are called. */
+export function symbol(name: string): SymbolicDim {
+  return fromAtom({ id: nextAtom++, name });
+}
+
+const termsOf = (dim: Dim): readonly Term[] => (typeof dim === "number" ? [{ coefficient: dim, atoms: [] }] : dim.terms);
+
+export const isStatic = (dim: Dim): dim is number => typeof dim === "number";
+export const isStaticShape = (shape: Shape): shape is readonly number[] => shape.every(isStatic);
+
+export const sameDim = (a: Dim, b: Dim): boolean =>
+  a === b || (typeof a !== "number" && typeof b !== "number" && a.key === b.key);
+
+export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((dim, i) => sameDim(dim, b[i] as Dim));
+
+export const formatShape = (shape: Shape): string => `[${shape.map(String).join(", ")}]`;
+
+export function addDims(...dims: readonly Dim[]): Dim {
+  return SymbolicDim.from(dims.flatMap(termsOf));
+}
+
+export function subDims(a: Dim, b: Dim): Dim {
+  return addDims(a, mulDims(b, -1));
+}
+
+export function mulDims(...dims: readonly Dim[]): Dim {
+  let product: readonly Term[] = termsOf(1);
+  for (const dim of dims) {
+    const factor = termsOf(dim);
+    product = product.flatMap((a) =>
+      factor.map((b) => ({
+        coefficient: a.coefficient * b.coefficient,
+        atoms: [...a.atoms, ...b.atoms].sort((x, y) => x.id - y.id),
+      })),
+    );
+    // Collect after every factor, so that products of sums stay small.
+    product = termsOf(SymbolicDim.from(product));
+  }
+  return SymbolicDim.from(product);
+}
+
+const quotients = new Map<string, Atom>();
+
+/** ⌊a / b⌋. Exact where the polynomial divides; otherwise an atom of its own (`⌊seq/2⌋`). */
+export function floorDivDims(a: Dim, b: Dim): Dim {
+  if (b === 0) throw new ArgumentError(`The dimension ${String(a)} cannot be divided by zero.`);
+  if (typeof a === "number" && typeof b === "number") return Math.floor(a / b);
+  const exact = divideExactly(a, b);
+  if (exact !== undefined) return exact;
+  if (typeof b !== "number") throw new ShapeError(`The size ${String(a)} is not a multiple of ${String(b)}.`);
+  const numerator = a as SymbolicDim;
+  const key = `${numerator.key}/${b}`;
+  let atom = quotients.get(key);
+  if (!atom) {
+    atom = { id: nextAtom++, name: `⌊(${numerator.toString()})/${b}⌋`, quotient: { numerator, denominator: b } };
+    quotients.set(key, atom);
+  }
+  return fromAtom(atom);
+}
+
+export const ceilDivDims = (a: Dim, b: number): Dim => floorDivDims(addDims(a, b - 1), b);
+
+/** a / b when b is a single term that divides every term of a (or when a and b are equal); otherwise undefined. */
+export function divideExactly(a: Dim, b: Dim): Dim | undefined {
+  if (sameDim(a, b)) return 1;
+  const divisor = termsOf(b);
+  const [single] = divisor;
+  if (divisor.length !== 1 || !single) return undefined;
+  const terms: Term[] = [];
+  for (const term of termsOf(a)) {
+    const coefficient = term.coefficient / single.coefficient;
+    if (!Number.isInteger(coefficient)) return undefined;
+    const atoms = [...term.atoms];
+    for (const atom of single.atoms) {
+      const at = atoms.indexOf(atom);
+      if (at < 0) return undefined;
+      atoms.splice(at, 1);
+    }
+    terms.push({ coefficient, atoms });
+  }
+  return SymbolicDim.from(terms);
+}
+
+export const productOf = (shape: Shape): Dim => mulDims(...shape);
+
+/** The sizes of atoms while a program runs. */
+export type Bindings = ReadonlyMap<Atom, number>;
+
+export function bindDim(dim: Dim, bindings: Bindings): number {
+  if (typeof dim === "number") return dim;
+  let total = 0;
+  for (const { coefficient, atoms } of dim.terms)
+    total += atoms.reduce((product, atom) => product * bindAtom(atom, bindings), coefficient);
+  return total;
+}
+
+function bindAtom(atom: Atom, bindings: Bindings): number {
+  const bound = bindings.get(atom);
+  if (bound !== undefined) return bound;
+  if (atom.quotient) return Math.floor(bindDim(atom.quotient.numerator, bindings) / atom.quotient.denominator);
+  throw new TsumikiError("FEED", `The dimension \`${atom.name}\` has no size: no input of the program carries it.`);
+}
+
+export const bindShape = (shape: Shape, bindings: Bindings): number[] => shape.map((dim) => bindDim(dim, bindings));
+
+/** The atom when the dimension is just one (`seq`, not `seq + 1`). */
+export function asAtom(dim: Dim): Atom | undefined {
+  if (typeof dim === "number" || dim.terms.length !== 1) return undefined;
+  const [term] = dim.terms;
+  return term?.coefficient === 1 && term.atoms.length === 1 ? term.atoms[0] : undefined;
+}
+
+/**
+ * The shape of an elementwise result. Sizes must be equal or literally 1: a symbol broadcasts with itself and with 1 only,
+ * because an engine would silently broadcast a `seq` that happens to be 1 and its gradient would be wrong.
+ */
+export function broadcastShapes(...shapes: readonly Shape[]): Shape {
+  const rank = Math.max(0, ...shapes.map((shape) => shape.length));
+  return Array.from({ length: rank }, (_, i) => {
+    let size: Dim = 1;
+    for (const shape of shapes) {
+      const dim = shape[shape.length - rank + i];
+      if (dim === undefined || dim === 1 || sameDim(dim, size)) continue;
+      if (size !== 1)
+        throw new ShapeError(
+          `shapes ${shapes.map(formatShape).join(" and ")} do not broadcast: ${String(size)} and ${String(dim)} differ in dimension ${i - rank}`,
+        );
+      size = dim;
+    }
+    return size;
+  });
+}
+
+/** Turns an axis that counts from the end into one from the start. */
+export function normalizeAxis(axis: number, rank: number): number {
+  const normal = axis < 0 ? axis + rank : axis;
+  if (!Number.isInteger(axis) || normal < 0 || normal >= rank)
+    throw new ShapeError(`axis ${axis} is outside a tensor of rank ${rank} (expected ${-rank} to ${rank - 1})`);
+  return normal;
+}

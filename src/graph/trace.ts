@@ -1,0 +1,105 @@
+/**
+ * What is going on while a function is traced: whether it is for training, which values were named, which variables get
+ * new values, and the path of the module whose `forward` is running. Graph values need no trace; these side notes do.
+ */
+
+import { TsumikiError } from "../errors.js";
+import type { Tensor } from "./tensor.js";
+import type { Variable } from "./variable.js";
+
+export interface TraceOptions {
+  /** Dropout and batch statistics behave as in training. */
+  readonly training: boolean;
+  /** Patterns of named values that must exist whole, e.g. `layers.*.selfAttn.weights`. */
+  readonly fetch: readonly string[];
+}
+
+export class Trace {
+  readonly training: boolean;
+  /** What each variable becomes when the program has run. */
+  readonly updates = new Map<Variable, Tensor>();
+  /** Values that can be fetched, by path. */
+  readonly named = new Map<string, Tensor>();
+  readonly #patterns: readonly RegExp[];
+  readonly #counts = new Map<string, number>();
+
+  constructor(options: TraceOptions) {
+    this.training = options.training;
+    this.#patterns = options.fetch.map(fetchPattern);
+  }
+
+  wants(path: string): boolean {
+    return this.#patterns.some((pattern) => pattern.test(path));
+  }
+
+  /** The path itself the first time, `path#2` the second: names stay unique and the same in every trace of one function. */
+  unique(path: string): string {
+    const count = (this.#counts.get(path) ?? 0) + 1;
+    this.#counts.set(path, count);
+    return count === 1 ? path : `${path}#${count}`;
+  }
+}
+
+/** `*` stands for one step of a path, `**` for any number. */
+export function fetchPattern(pattern: string): RegExp {
+  const source = pattern
+    .split(/(\*\*|\*)/)
+    .map((part) => (part === "**" ? ".*" : part === "*" ? "[^.]*" : part.replace(/[.+?^${}()|[\]\\#]/g, "\\$&")))
+    .join("");
+  return new RegExp(`^${source}$`);
+}
+
+let current: Trace | undefined;
+const scopes: string[] = [];
+
+export const currentTrace = (): Trace | undefined => current;
+
+/** The path of the module that is being traced; empty at the root. */
+export const currentScope = (): string => scopes.at(-1) ?? "";
+
+/** Runs `fn` as a trace of its own; traces do not nest. */
+export function runTrace<R>(options: TraceOptions, fn: () => R): { readonly result: R; readonly trace: Trace } {
+  if (current)
+    throw new TsumikiError("TRACE", "A compiled function was traced inside another one. Call the inner function directly.");
+  const trace = new Trace(options);
+  current = trace;
+  try {
+    const result = fn();
+    if (result instanceof Promise)
+      throw new TsumikiError("TRACE", "A compiled function must not be async: it is traced, not run.");
+    return { result, trace };
+  } finally {
+    current = undefined;
+    scopes.length = 0;
+  }
+}
+
+/** Runs `fn` with `scope` as the module path. */
+export function withScope<R>(scope: string, fn: () => R): R {
+  scopes.push(scope);
+  try {
+    return fn();
+  } finally {
+    scopes.pop();
+  }
+}
+
+const join = (scope: string, name: string): string => (scope ? `${scope}.${name}` : name);
+
+/** Gives a value a name under the current module, so that it can be fetched from a compiled program. Returns the value. */
+export function named<T extends Tensor>(name: string, value: T): T {
+  if (current) current.named.set(current.unique(join(currentScope(), name)), value);
+  return value;
+}
+
+/** Whether the caller asked for this value: fused and blockwise forms then give way to one in which it exists whole. */
+export const isFetched = (name: string): boolean => current?.wants(join(currentScope(), name)) ?? false;
+
+/** Whether the function is being traced for training. Outside a trace: no. */
+export const isTraining = (): boolean => current?.training ?? false;
+
+/** A name for noise drawn at this point: the same in every trace of the function. */
+export const noiseName = (name: string): string => {
+  const path = join(currentScope(), name);
+  return current ? current.unique(`noise:${path}`).slice("noise:".length) : path;
+};

@@ -1,0 +1,124 @@
+/** Values that stay between runs: parameters (trained), buffers (kept: statistics, averages) and optimizer state. */
+
+import { ShapeError, TsumikiError } from "../errors.js";
+import { formatShape, sameShape } from "./dim.js";
+import type { DType } from "./dtype.js";
+import { allocate, checkArray } from "./dtype.js";
+import { elementCount, type HostArray } from "./host-array.js";
+import { leafOp } from "./op.js";
+import { type NamedRandom, namedRandom } from "./random.js";
+import { makeNode, Tensor } from "./tensor.js";
+import { currentTrace } from "./trace.js";
+
+/** Makes the first value of a variable. `random` depends on the seed and the variable's path alone. */
+export type Initializer = (shape: readonly number[], random: NamedRandom) => Float32Array;
+
+/** Whoever holds the newest value of a variable, e.g. an engine after it has run an update. */
+export interface VariableHome {
+  read(): Promise<HostArray>;
+}
+
+export interface VariableOptions {
+  readonly dtype?: DType;
+  /** Default: zeros. */
+  readonly initializer?: Initializer;
+  /** Used in errors and file names until a module gives the variable its path. */
+  readonly name?: string;
+}
+
+export const variableOp = leafOp("variable");
+
+export class Variable extends Tensor {
+  declare readonly shape: readonly number[];
+  /** Property path from the root module, e.g. `layers.3.selfAttn.qProj.weight`. */
+  path: string | undefined;
+  /** Grows with every new value; programs that hold a copy compare it. */
+  version = 0;
+  readonly #initializer: Initializer | undefined;
+  #seed = 0;
+  #value: HostArray | undefined;
+  #home: VariableHome | undefined;
+
+  constructor(shape: readonly number[], options: VariableOptions = {}) {
+    for (const size of shape)
+      if (!Number.isInteger(size) || size < 0)
+        throw new ShapeError(`A variable needs sizes that are whole numbers, but ${formatShape(shape)} was given.`);
+    const node = makeNode(variableOp, [], {}, [], "");
+    super(node, 0, options.dtype ?? "float32", [...shape]);
+    (node.outputs as Tensor[]).push(this);
+    this.#initializer = options.initializer;
+    this.path = options.name;
+  }
+
+  override describe(): string {
+    return `${this.path ?? "variable"} ${this.dtype}${formatShape(this.shape)}`;
+  }
+
+  /** Records, while tracing, what this variable becomes after the run. Reads in the same run see the old value. */
+  assign(value: Tensor): void {
+    const trace = currentTrace();
+    if (!trace)
+      throw new TsumikiError(
+        "TRACE",
+        `${this.describe()}: assign() records an update inside a compiled function. Outside, use write().`,
+      );
+    if (trace.updates.has(this)) throw new TsumikiError("STATE", `${this.describe()} was assigned twice in one program.`);
+    if (value.dtype !== this.dtype || !sameShape(value.shape, this.shape))
+      throw new ShapeError(`${this.describe()} cannot become ${value.describe()}: the shape and the dtype of a variable stay.`);
+    trace.updates.set(this, value);
+  }
+
+  /** Chooses the seed of the initial value. Without effect once the variable has a value. */
+  seedInitialValue(seed: number): void {
+    this.#seed = seed;
+  }
+
+  get hasValue(): boolean {
+    return this.#value !== undefined || this.#home !== undefined;
+  }
+
+  /** The current value, wherever it is. A copy: writing into it changes nothing. */
+  async read(): Promise<HostArray> {
+    if (this.#home) return this.#home.read();
+    const value = this.hostValue();
+    return { ...value, data: value.data.slice() };
+  }
+
+  /** The value while it is in host memory (no copy; not to be written into); made by the initializer when there is none yet. */
+  hostValue(): HostArray {
+    if (this.#home) throw new TsumikiError("STATE", `${this.describe()} is held by an engine: use read().`);
+    this.#value ??= this.#initialValue();
+    return this.#value;
+  }
+
+  /** Replaces the value. */
+  write(value: HostArray): void {
+    if (value.dtype !== this.dtype || !sameShape(value.shape, this.shape))
+      throw new ShapeError(`${this.describe()} cannot take ${value.dtype}${formatShape(value.shape)}.`);
+    checkArray(value.dtype, value.data, this.describe());
+    if (value.data.length !== elementCount(this.shape))
+      throw new ShapeError(`${this.describe()} needs ${elementCount(this.shape)} elements, but ${value.data.length} were given.`);
+    this.#value = { dtype: value.dtype, shape: [...value.shape], data: value.data.slice() } as HostArray;
+    this.#home = undefined;
+    this.version++;
+  }
+
+  /** Called by a store when an engine has computed a new value, which it alone holds from now on. */
+  moveTo(home: VariableHome): void {
+    this.#home = home;
+    this.#value = undefined;
+    this.version++;
+  }
+
+  #initialValue(): HostArray {
+    const data =
+      this.#initializer?.(this.shape, namedRandom(this.#seed, this.path ?? "")) ?? allocate(this.dtype, elementCount(this.shape));
+    checkArray(this.dtype, data, this.describe());
+    return { dtype: this.dtype, shape: this.shape, data } as HostArray;
+  }
+}
+
+/** A variable that an optimizer trains, unless it is frozen. */
+export class Parameter extends Variable {
+  trainable = true;
+}
