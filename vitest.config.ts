@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { fromSource } from "./scripts/bootstrap.mjs";
 
 export default defineConfig({
   resolve: { conditions: ["tsumiki-source", "node"] },
@@ -8,7 +9,7 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: 2,
     // What a test starts (a worker, a module that Node itself loads) runs from source too.
-    execArgv: ["--import", "tsx", "--conditions", "tsumiki-source"],
+    execArgv: fromSource,
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },

@@ -3,8 +3,12 @@
 /** What a shell reports for a program that SIGINT ended (128 + 2). */
 export const interruptedExitCode = 130;
 
+/** A process that started this one may hand on the SIGINT that the terminal has sent to both: within this time they are one. */
+const sameKeystrokeMilliseconds = 500;
+
 const controller = new AbortController();
 let someoneListens = false;
+let firstInterrupt = 0;
 
 /**
  * A signal that the first Ctrl-C aborts, for commands that save before they stop. A second Ctrl-C ends the process at
@@ -20,8 +24,11 @@ export const wasInterrupted = (): boolean => controller.signal.aborted;
 
 export function handleInterrupts(): void {
   process.on("SIGINT", () => {
-    if (!someoneListens || wasInterrupted()) process.exit(interruptedExitCode);
-    console.error("\nStopping (Ctrl-C again to stop at once).");
-    controller.abort();
+    if (!someoneListens) process.exit(interruptedExitCode);
+    if (!wasInterrupted()) {
+      console.error("\nStopping (Ctrl-C again to stop at once).");
+      firstInterrupt = performance.now();
+      controller.abort();
+    } else if (performance.now() - firstInterrupt > sameKeystrokeMilliseconds) process.exit(interruptedExitCode);
   });
 }
