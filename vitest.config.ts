@@ -1,5 +1,5 @@
 import { defineConfig } from "vitest/config";
-import { fromSource } from "./scripts/bootstrap.mjs";
+import { fromSource } from "./scripts/from-source.mjs";
 
 export default defineConfig({
   resolve: { conditions: ["tsumiki-source", "node"] },

@@ -3,7 +3,7 @@
 import { existsSync } from "node:fs";
 
 if (existsSync(new URL("../src/cli/main.ts", import.meta.url))) {
-  const { run } = await import("../scripts/bootstrap.mjs");
+  const { run } = await import("../scripts/from-source.mjs");
   process.exit(await run("tsumiki", process.argv.slice(2)));
 }
 await import("../dist/cli/main.js");
