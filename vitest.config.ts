@@ -1,6 +1,8 @@
 import { defineConfig } from "vitest/config";
 import { fromSource } from "./scripts/from-source.mjs";
 
+const report = process.env.TSUMIKI_TEST_REPORT; // a path: the totals go there too, as JSON
+
 export default defineConfig({
   resolve: { conditions: ["tsumiki-source", "node"] },
   ssr: { resolve: { conditions: ["tsumiki-source", "node"] } },
@@ -12,5 +14,6 @@ export default defineConfig({
     execArgv: fromSource,
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    reporters: report ? ["default", ["json", { outputFile: report }]] : ["default"],
   },
 });
