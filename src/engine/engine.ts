@@ -5,6 +5,7 @@ import type { Graph, Pass } from "../graph/graph.js";
 import type { HostArray } from "../graph/host-array.js";
 import type { OnnxFace } from "../graph/op.js";
 import type { Attributes } from "../graph/tensor.js";
+import type { ExternalConstant } from "../onnx/writer.js";
 
 /** `cpu`, `cuda`, `webgpu`, ...: what the engine computes on. */
 export type Device = "cpu" | "cuda" | "webgpu" | "wasm" | "coreml" | "directml";
@@ -35,6 +36,8 @@ export interface ModelSource {
   /** The same as an ONNX model, written when it is asked for. */
   onnx(): Uint8Array;
   readonly externalFiles: readonly ExternalFile[];
+  /** Inputs of the graph that are constants of the model, by name: data, or a place in one of the external files. */
+  readonly frozen: ReadonlyMap<string, HostArray | ExternalConstant>;
 }
 
 export interface LoadedModel {

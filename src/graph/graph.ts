@@ -40,7 +40,10 @@ export type Rewrite = (node: Node, inputs: readonly Tensor[]) => readonly Tensor
 export function rewriteGraph(graph: Graph, rewrite: Rewrite): Graph {
   const replacement = new Map<Tensor, Tensor>();
   copyNodes(nodesOf(graph.outputs.values()), replacement, rewrite);
-  return { inputs: graph.inputs, outputs: new Map([...graph.outputs].map(([name, tensor]) => [name, replacement.get(tensor) ?? tensor])) };
+  return {
+    inputs: graph.inputs,
+    outputs: new Map([...graph.outputs].map(([name, tensor]) => [name, replacement.get(tensor) ?? tensor])),
+  };
 }
 
 /**

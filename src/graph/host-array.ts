@@ -29,3 +29,28 @@ export function fromNumbers<D extends DType>(dtype: D, shape: readonly number[],
 
 /** The elements as float64 numbers, whatever the dtype. */
 export const toNumbers = (array: HostArray): Float64Array => decode(array.dtype, array.data);
+
+/** What a program returns: an array with a few conveniences for reading it. */
+export class ResultArray<D extends DType = DType> implements HostArray<D> {
+  readonly dtype: D;
+  readonly shape: readonly number[];
+  readonly data: DTypeArrays[D];
+
+  constructor({ dtype, shape, data }: HostArray<D>) {
+    this.dtype = dtype;
+    this.shape = shape;
+    this.data = data;
+  }
+
+  /** The only element, as a number. */
+  item(): number {
+    if (this.data.length !== 1)
+      throw new ShapeError(`item() needs exactly one element, but the shape is [${this.shape.join(", ")}].`);
+    return toNumbers(this)[0] as number;
+  }
+
+  /** All elements in row-major order, as numbers. */
+  toNumbers(): Float64Array {
+    return toNumbers(this);
+  }
+}

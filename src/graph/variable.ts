@@ -16,6 +16,14 @@ export type Initializer = (shape: readonly number[], random: NamedRandom) => Flo
 /** Whoever holds the newest value of a variable, e.g. an engine after it has run an update. */
 export interface VariableHome {
   read(): Promise<HostArray>;
+  /** Set when the value lies in a file, as raw little-endian elements: programs can use it from there. */
+  readonly file?: FileSlice;
+}
+
+export interface FileSlice {
+  readonly path: string;
+  readonly byteOffset: number;
+  readonly byteLength: number;
 }
 
 export interface VariableOptions {
@@ -73,6 +81,11 @@ export class Variable extends Tensor {
     this.#seed = seed;
   }
 
+  /** Where the current value lies in a file, if it does. */
+  get file(): FileSlice | undefined {
+    return this.#home?.file;
+  }
+
   get hasValue(): boolean {
     return this.#value !== undefined || this.#home !== undefined;
   }
@@ -103,7 +116,7 @@ export class Variable extends Tensor {
     this.version++;
   }
 
-  /** Called by a store when an engine has computed a new value, which it alone holds from now on. */
+  /** Another place holds the newest value from now on: an engine that has computed it, a file that was opened. */
   moveTo(home: VariableHome): void {
     this.#home = home;
     this.#value = undefined;

@@ -1,0 +1,3 @@
+import type { Engine } from "./engine.js";
+
+export const createEngine = async (): Promise<Engine> => (await import("./onnxruntime/node.js")).onnxRuntimeNode();

@@ -1,0 +1,4 @@
+/** The graph as an ONNX model: passes and the writer. */
+
+export { broadcastInOperators, commonSubexpressions, optimize, standardPasses } from "./passes/index.js";
+export { type ExternalConstant, type WriteOptions, writeOnnx } from "./writer.js";

@@ -1,0 +1,66 @@
+/** Computes equal things once: nodes of the same operator with the same inputs and attributes become one. */
+
+import { SymbolicDim } from "../../graph/dim.js";
+import { type Graph, type Pass, rewriteGraph } from "../../graph/graph.js";
+import type { HostArray } from "../../graph/host-array.js";
+import { constantOp } from "../../graph/leaves.js";
+import { makeNode, Tensor } from "../../graph/tensor.js";
+
+/** Constants with more elements than this are not compared. */
+const LARGE_CONSTANT = 64;
+
+export const commonSubexpressions: Pass = (graph: Graph): Graph => {
+  const known = new Map<string, readonly Tensor[]>();
+  const numbers = new Map<Tensor, number>();
+  const numberOf = (tensor: Tensor): number => {
+    const number = numbers.get(tensor) ?? numbers.size;
+    numbers.set(tensor, number);
+    return number;
+  };
+
+  return rewriteGraph(graph, (node, inputs) => {
+    if (node.op === constantOp) {
+      const value = node.attributes.value as HostArray;
+      if (value.data.length > LARGE_CONSTANT) return undefined;
+      const key = `constant ${value.dtype}[${value.shape.join()}] ${value.data.join()}`;
+      const same = known.get(key) ?? node.outputs;
+      known.set(key, same);
+      return same;
+    }
+    if (node.op.leaf) return undefined;
+    const attributes = keyOf(node.attributes);
+    if (attributes === undefined) return undefined;
+    const key = `${node.op.name}(${inputs.map(numberOf).join()})${attributes}`;
+    const same = known.get(key);
+    if (same) return same;
+    const unchanged = inputs.every((input, i) => input === node.inputs[i]);
+    const outputs = unchanged ? node.outputs : makeNode(node.op, inputs, node.attributes, node.outputs, node.scope).outputs;
+    known.set(key, outputs);
+    return outputs;
+  });
+};
+
+/** Attributes as text; `undefined` when they hold something that has no text, such as a body or a function. */
+function keyOf(value: unknown): string | undefined {
+  if (value instanceof SymbolicDim) return `dim ${value.key}`;
+  if (
+    value === null ||
+    value === undefined ||
+    typeof value === "number" ||
+    typeof value === "string" ||
+    typeof value === "boolean"
+  )
+    return `${typeof value} ${String(value)}`;
+  if (Array.isArray(value)) {
+    const parts = value.map(keyOf);
+    return parts.includes(undefined) ? undefined : `[${parts.join(";")}]`;
+  }
+  if (typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype && !(value instanceof Tensor)) {
+    const parts = Object.entries(value).map(([key, part]) => {
+      const text = keyOf(part);
+      return text === undefined ? undefined : `${key}:${text}`;
+    });
+    return parts.includes(undefined) ? undefined : `{${parts.join(";")}}`;
+  }
+  return undefined;
+}

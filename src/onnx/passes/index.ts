@@ -1,0 +1,12 @@
+/** The passes that every program goes through, in order, whatever engine runs it. */
+
+import type { Graph, Pass } from "../../graph/graph.js";
+import { broadcastInOperators } from "./broadcast-in-operators.js";
+import { commonSubexpressions } from "./common-subexpressions.js";
+
+export { broadcastInOperators, commonSubexpressions };
+
+/** Dead code needs no pass: a graph is what its outputs need. */
+export const standardPasses: readonly Pass[] = [commonSubexpressions, broadcastInOperators];
+
+export const optimize = (graph: Graph): Graph => standardPasses.reduce((current, pass) => pass(current), graph);

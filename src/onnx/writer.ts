@@ -1,0 +1,340 @@
+/** Writes a graph as an ONNX model (https://onnx.ai/onnx/repo-docs/IR.html). */
+
+import { create, toBinary } from "@bufbuild/protobuf";
+import { TsumikiError } from "../errors.js";
+import { type Atom, asAtom, type Dim, isStatic, isStaticShape, type Shape, type SymbolicDim } from "../graph/dim.js";
+import { type DType, encode, onnxDType, type TypedArray } from "../graph/dtype.js";
+import { countUses, type Graph, nodesOf } from "../graph/graph.js";
+import type { HostArray } from "../graph/host-array.js";
+import { constantOp, constantValue } from "../graph/leaves.js";
+import type { OnnxAttribute, OnnxAttributes, OnnxBuilder, OnnxNodeOptions, OnnxSubgraph, OnnxValue } from "../graph/onnx-face.js";
+import type { OnnxFace } from "../graph/op.js";
+import type { Attributes, Node, Tensor } from "../graph/tensor.js";
+import {
+  type AttributeProto,
+  AttributeProtoSchema,
+  AttributeProto_AttributeType as AttributeType,
+  TensorProto_DataLocation as DataLocation,
+  type GraphProto,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  type NodeProto,
+  NodeProtoSchema,
+  type TensorProto,
+  TensorProtoSchema,
+  type ValueInfoProto,
+  ValueInfoProtoSchema,
+} from "./schema/onnx_pb.js";
+
+/** The version of standard ONNX that the operators' faces are written for, and the file format that goes with it. */
+const OPSET = 21;
+const IR_VERSION = 10n;
+
+/** A constant whose bytes lie in a file: `offset` and `length` in bytes. */
+export interface ExternalConstant {
+  readonly location: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface WriteOptions {
+  /** Faces to use instead of the operators' own, by operator name. */
+  readonly faces?: Readonly<Record<string, OnnxFace<Attributes>>>;
+  /** Inputs of the graph that become initializers: their data, or where it lies. */
+  readonly frozen?: ReadonlyMap<string, HostArray | ExternalConstant>;
+}
+
+/** The model as the bytes of a `ModelProto`. Inputs and outputs keep the names they have in the graph. */
+export function writeOnnx(graph: Graph, options: WriteOptions = {}): Uint8Array<ArrayBuffer> {
+  return new OnnxWriter(graph, options).write();
+}
+
+class OnnxWriter {
+  readonly #graph: Graph;
+  readonly #faces: Readonly<Record<string, OnnxFace<Attributes>>>;
+  readonly #frozen: ReadonlyMap<string, HostArray | ExternalConstant>;
+  readonly #values = new Map<Tensor, OnnxValue>();
+  readonly #initializers: TensorProto[] = [];
+  readonly #constants = new Map<string, OnnxValue>();
+  readonly #domains = new Set<string>();
+  /** Where the size of an atom can be read while the model runs: an axis of a value. */
+  readonly #carriers = new Map<Atom, { readonly tensor: Tensor; readonly axis: number }>();
+  /** Sizes already computed in the main graph, as int64 vectors of one element. */
+  readonly #sizes = new Map<string, OnnxValue>();
+  #nodes: NodeProto[] = [];
+  #nextName = 0;
+  /** Path and operator of the node being written: names of ONNX nodes tell a profiler where the time goes. */
+  #label = "";
+  #inBody = false;
+
+  constructor(graph: Graph, options: WriteOptions) {
+    this.#graph = graph;
+    this.#faces = options.faces ?? {};
+    this.#frozen = options.frozen ?? new Map();
+  }
+
+  write(): Uint8Array<ArrayBuffer> {
+    const inputs: ValueInfoProto[] = [];
+    for (const [name, tensor] of this.#graph.inputs) {
+      this.#values.set(tensor, name as OnnxValue);
+      this.#carry(tensor);
+      const frozen = this.#frozen.get(name);
+      if (frozen)
+        this.#initializers.push("location" in frozen ? externalTensor(name, tensor, frozen) : inlineTensor(name, frozen));
+      else inputs.push(valueInfo(name, tensor));
+    }
+    const outputs = [...this.#graph.outputs];
+    this.#writeNodes(
+      nodesOf(outputs.map(([, tensor]) => tensor)),
+      outputs.map(([, tensor]) => tensor),
+    );
+    for (const [name, tensor] of outputs) this.#append("Identity", [this.#value(tensor)], [name]);
+
+    const model = create(ModelProtoSchema, {
+      irVersion: IR_VERSION,
+      producerName: "tsumiki",
+      opsetImport: [{ domain: "", version: BigInt(OPSET) }, ...[...this.#domains].map((domain) => ({ domain, version: 1n }))],
+      graph: {
+        name: "tsumiki",
+        node: this.#nodes,
+        initializer: this.#initializers,
+        input: inputs,
+        output: outputs.map(([name, tensor]) => valueInfo(name, tensor)),
+      },
+    });
+    return toBinary(ModelProtoSchema, model);
+  }
+
+  #writeNodes(nodes: readonly Node[], results: readonly Tensor[]): void {
+    const uses = countUses(nodes, results);
+    for (const node of nodes) {
+      if (node.outputs.every((output) => this.#values.has(output))) continue;
+      if (node.op === constantOp) {
+        this.#values.set(node.outputs[0] as Tensor, this.#constant(constantValue(node.outputs[0] as Tensor) as HostArray));
+        continue;
+      }
+      if (node.op.leaf)
+        throw new TsumikiError("TRACE", `${node.outputs[0]?.describe()} is used by the program but is not one of its inputs.`);
+      this.#label = node.scope ? `${node.scope}/${node.op.name}` : node.op.name;
+      const face = this.#faces[node.op.name] ?? node.op.onnx;
+      const inputs = node.inputs.map((tensor) => this.#value(tensor));
+      const context = {
+        inputs: node.inputs,
+        outputs: node.outputs,
+        attributes: node.attributes,
+        used: (index: number) => uses.has(node.outputs[index] as Tensor),
+      };
+      const written = face(this.#builder, inputs, context);
+      for (const [i, value] of (typeof written === "string" ? [written] : written).entries()) {
+        const output = node.outputs[i] as Tensor;
+        this.#values.set(output, value);
+        this.#carry(output);
+      }
+    }
+  }
+
+  readonly #builder: OnnxBuilder = Object.assign(
+    (type: string, inputs: readonly (OnnxValue | undefined)[], attributes?: OnnxAttributes, options?: OnnxNodeOptions) =>
+      this.#node(type, inputs, 1, attributes, options)[0] as OnnxValue,
+    {
+      many: (
+        type: string,
+        inputs: readonly (OnnxValue | undefined)[],
+        outputs: number,
+        attributes?: OnnxAttributes,
+        options?: OnnxNodeOptions,
+      ) => this.#node(type, inputs, outputs, attributes, options),
+      constant: (dtype: DType, shape: readonly number[], values: ArrayLike<number>) =>
+        this.#constant({ dtype, shape, data: encode(dtype, values) } as HostArray),
+      scalar: (dtype: DType, value: number) => this.#constant({ dtype, shape: [], data: encode(dtype, [value]) } as HostArray),
+      int64s: (values: readonly number[]) => this.#int64s(values),
+      dims: (shape: Shape) => this.#dims(shape),
+    },
+  );
+
+  #value(tensor: Tensor): OnnxValue {
+    const value = this.#values.get(tensor);
+    if (value === undefined) throw new TsumikiError("TRACE", `${tensor.describe()} is used before it is computed.`);
+    return value;
+  }
+
+  #node(
+    type: string,
+    inputs: readonly (OnnxValue | undefined)[],
+    outputCount: number,
+    attributes: OnnxAttributes = {},
+    { domain = "" }: OnnxNodeOptions = {},
+  ): readonly OnnxValue[] {
+    const outputs = Array.from({ length: outputCount }, () => `v${this.#nextName++}`);
+    if (domain) this.#domains.add(domain);
+    this.#append(type, inputs, outputs, attributes, domain);
+    return outputs as unknown as readonly OnnxValue[];
+  }
+
+  #append(
+    type: string,
+    inputs: readonly (string | undefined)[],
+    outputs: readonly string[],
+    attributes: OnnxAttributes = {},
+    domain = "",
+  ): void {
+    this.#nodes.push(
+      create(NodeProtoSchema, {
+        opType: type,
+        domain,
+        name: `${this.#label}/${this.#nextName++}`,
+        input: inputs.map((input) => input ?? ""),
+        output: [...outputs],
+        attribute: Object.entries(attributes).map(([name, value]) => this.#attribute(name, value)),
+      }),
+    );
+  }
+
+  #attribute(name: string, value: OnnxAttribute): AttributeProto {
+    if (typeof value === "number") return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(value) });
+    if (typeof value === "string")
+      return create(AttributeProtoSchema, { name, type: AttributeType.STRING, s: new TextEncoder().encode(value) });
+    if ("float" in value) return create(AttributeProtoSchema, { name, type: AttributeType.FLOAT, f: value.float });
+    if ("floats" in value) return create(AttributeProtoSchema, { name, type: AttributeType.FLOATS, floats: [...value.floats] });
+    if ("body" in value) return create(AttributeProtoSchema, { name, type: AttributeType.GRAPH, g: this.#subgraph(value.body) });
+    return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: value.map(BigInt) });
+  }
+
+  /** A body shares the outer values by name; what it computes stays inside. */
+  #subgraph({ inputs, outputs }: OnnxSubgraph): GraphProto {
+    const outerNodes = this.#nodes;
+    const outerLabel = this.#label;
+    const wasInBody = this.#inBody;
+    this.#nodes = [];
+    this.#inBody = true;
+    const outerValues = new Set(this.#values.keys());
+    const names = inputs.map((tensor) => {
+      const name = `v${this.#nextName++}`;
+      this.#values.set(tensor, name as OnnxValue);
+      return valueInfo(name, tensor);
+    });
+    this.#writeNodes(
+      nodesOf(outputs, (node) => node.outputs.every((output) => outerValues.has(output))),
+      outputs,
+    );
+    const results = outputs.map((tensor) => {
+      const name = `v${this.#nextName++}`;
+      this.#append("Identity", [this.#value(tensor)], [name]);
+      return valueInfo(name, tensor);
+    });
+    const graph = create(GraphProtoSchema, { name: `body${this.#nextName++}`, node: this.#nodes, input: names, output: results });
+    for (const tensor of this.#values.keys()) if (!outerValues.has(tensor)) this.#values.delete(tensor);
+    this.#nodes = outerNodes;
+    this.#label = outerLabel;
+    this.#inBody = wasInBody;
+    return graph;
+  }
+
+  #constant(array: HostArray): OnnxValue {
+    const bytes = bytesOf(array.data);
+    // Small constants are shared; comparing large ones costs more than it saves.
+    const key = bytes.length <= 256 ? `${array.dtype}[${array.shape.join()}]${bytes.join()}` : undefined;
+    const known = key === undefined ? undefined : this.#constants.get(key);
+    if (known !== undefined) return known;
+    const name = `c${this.#nextName++}` as OnnxValue;
+    this.#initializers.push(inlineTensor(name, array));
+    if (key !== undefined) this.#constants.set(key, name);
+    return name;
+  }
+
+  #int64s(values: readonly number[]): OnnxValue {
+    return this.#constant({ dtype: "int64", shape: [values.length], data: encode("int64", values) });
+  }
+
+  #dims(shape: Shape): OnnxValue {
+    if (isStaticShape(shape)) return this.#int64s(shape);
+    const parts: OnnxValue[] = [];
+    let known: number[] = [];
+    const flush = () => {
+      if (known.length) parts.push(this.#int64s(known));
+      known = [];
+    };
+    for (const dim of shape) {
+      if (isStatic(dim)) known.push(dim);
+      else {
+        flush();
+        parts.push(this.#size(dim));
+      }
+    }
+    flush();
+    return parts.length === 1 ? (parts[0] as OnnxValue) : this.#builder("Concat", parts, { axis: 0 });
+  }
+
+  /** A symbolic size as an int64 vector of one element. */
+  #size(dim: SymbolicDim): OnnxValue {
+    // Values made inside a loop body cannot be seen outside, so only sizes of the main graph are kept.
+    const known = this.#sizes.get(dim.key);
+    if (known !== undefined) return known;
+    const terms = dim.terms.map(({ coefficient, atoms }) => {
+      const product = atoms.map((atom) => this.#atomSize(atom)).reduce((a, b) => this.#builder("Mul", [a, b]));
+      return coefficient === 1 ? product : this.#builder("Mul", [product, this.#int64s([coefficient])]);
+    });
+    const size = terms.reduce((a, b) => this.#builder("Add", [a, b]));
+    if (!this.#inBody) this.#sizes.set(dim.key, size);
+    return size;
+  }
+
+  #atomSize(atom: Atom): OnnxValue {
+    const carrier = this.#carriers.get(atom);
+    if (carrier) return this.#builder("Shape", [this.#value(carrier.tensor)], { start: carrier.axis, end: carrier.axis + 1 });
+    if (!atom.quotient)
+      throw new TsumikiError("TRACE", `The dimension \`${atom.name}\` is not the size of any input of the program.`);
+    const { numerator, denominator } = atom.quotient;
+    // ONNX divides towards zero; sizes are never negative, but numerators such as `seq - 3` may be, so the floor is made explicit.
+    const quotient = this.#builder("Div", [
+      this.#builder("Sub", [this.#size(numerator), this.#floorModulo(this.#size(numerator), denominator)]),
+      this.#int64s([denominator]),
+    ]);
+    return quotient;
+  }
+
+  #floorModulo(value: OnnxValue, divisor: number): OnnxValue {
+    return this.#builder("Mod", [value, this.#int64s([divisor])]);
+  }
+
+  #carry(tensor: Tensor): void {
+    for (const [axis, dim] of tensor.shape.entries()) {
+      const atom = asAtom(dim);
+      if (atom && !atom.quotient && !this.#carriers.has(atom)) this.#carriers.set(atom, { tensor, axis });
+    }
+  }
+}
+
+const bytesOf = (data: TypedArray): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+
+const inlineTensor = (name: string, { dtype, shape, data }: HostArray): TensorProto =>
+  create(TensorProtoSchema, { name, dataType: onnxDType(dtype), dims: shape.map(BigInt), rawData: bytesOf(data) });
+
+function externalTensor(name: string, tensor: Tensor, { location, offset, length }: ExternalConstant): TensorProto {
+  return create(TensorProtoSchema, {
+    name,
+    dataType: onnxDType(tensor.dtype),
+    dims: (tensor.shape as readonly number[]).map(BigInt),
+    dataLocation: DataLocation.EXTERNAL,
+    externalData: Object.entries({ location, offset, length }).map(([key, value]) => ({ key, value: String(value) })),
+  });
+}
+
+/** Sizes that are not plain symbols are left open: ONNX has no arithmetic on dimension names. */
+function valueInfo(name: string, { dtype, shape }: { readonly dtype: DType; readonly shape: Shape }): ValueInfoProto {
+  const dim = (size: Dim) =>
+    isStatic(size)
+      ? { value: { case: "dimValue" as const, value: BigInt(size) } }
+      : { value: { case: "dimParam" as const, value: paramName(size) } };
+  return create(ValueInfoProtoSchema, {
+    name,
+    type: { value: { case: "tensorType", value: { elemType: onnxDType(dtype), shape: { dim: shape.map(dim) } } } },
+  });
+}
+
+/** Equal sizes get equal names; different atoms of one name are told apart by their ids. */
+const paramName = (dim: SymbolicDim): string => {
+  const atom = asAtom(dim);
+  return atom ? `${atom.name}_${atom.id}` : `dim_${dim.key}`;
+};

@@ -1,0 +1,280 @@
+/**
+ * From a function to a program: the function is traced into a graph, the graph becomes a model, an engine runs it.
+ * Variables that it reads are state; those that it assigns change when a run has succeeded.
+ */
+
+import { defaultEngine } from "../engine/default.js";
+import type { Engine } from "../engine/engine.js";
+import { ArgumentError, TsumikiError } from "../errors.js";
+import { type Atom, bindShape, type Shape } from "../graph/dim.js";
+import type { HostArray, ResultArray } from "../graph/host-array.js";
+import { input } from "../graph/leaves.js";
+import { printGraph } from "../graph/print.js";
+import type { Tensor } from "../graph/tensor.js";
+import { runTrace, type Trace } from "../graph/trace.js";
+import { buildGraph, type ProgramGraph } from "./build.js";
+import { firstNotFinite, type NotFinite } from "./diagnose.js";
+import { bindSizes, type Feeds, type Signature, symbolicShapes, toArrays } from "./signature.js";
+import { Variant } from "./variant.js";
+
+export interface CompileOptions {
+  /** Where programs run. Default: the default engine. */
+  readonly engine?: Engine | Promise<Engine>;
+  /** Dropout and batch statistics as in training. Default: yes when the function assigns new values to variables. */
+  readonly training?: boolean;
+  /**
+   * Compile once for each set of concrete sizes instead of once for all. Default: yes when the function assigns
+   * variables, because forms that skip masked blocks need to know the sizes.
+   */
+  readonly specialize?: boolean;
+  /** Weights become part of the program, which then runs faster; it is compiled again when they have changed. Default: no. */
+  readonly frozen?: boolean;
+  /** Seed of dropout and other noise. Default 0. */
+  readonly seed?: number;
+  /** How many compiled variants (sizes, fetches) are kept; the least recently used one goes first. Default 8. */
+  readonly cacheSize?: number;
+}
+
+export interface RunOptions<R = unknown> {
+  /** Names of values inside to return too; `*` is one step of a path, `**` any number. */
+  readonly fetch?: readonly string[];
+  /** Step and micro-step that noise is drawn for. Default: how often the program has run, and 0. */
+  readonly step?: number;
+  readonly microStep?: number;
+  /** Looked at before the run starts. */
+  readonly signal?: AbortSignal;
+  /** Whether variables take their new values, given the results. Default: yes. */
+  readonly commit?: (results: R) => boolean;
+}
+
+export type Results<R> = { readonly [K in keyof R]: ResultArray };
+export type Inside = { readonly inside: Readonly<Record<string, ResultArray>> };
+
+export interface ProgramStatistics {
+  readonly runs: number;
+  /** Seconds inside the engine's `run`. */
+  readonly engineSeconds: number;
+  /** Seconds of whole calls: checking feeds, noise, state, reading results. Compilation not included. */
+  readonly totalSeconds: number;
+  /** Seconds of tracing, differentiating, writing and loading models. */
+  readonly compileSeconds: number;
+}
+
+export interface Program<S extends Signature, R extends Readonly<Record<string, Tensor>>> {
+  (feeds: Feeds<S>, options: RunOptions<Results<R>> & { readonly fetch: readonly string[] }): Promise<Results<R> & Inside>;
+  (feeds: Feeds<S>, options?: RunOptions<Results<R>>): Promise<Results<R>>;
+  /** How often the program has run. */
+  readonly count: number;
+  readonly statistics: ProgramStatistics;
+  /** Names that `fetch` can ask for. */
+  readonly names: readonly string[];
+  /** The graph as text, with symbolic sizes where it could be traced that way. */
+  toString(): string;
+  /** Runs without changing anything and finds the first value, in the order of computation, that is NaN or infinite. */
+  firstNotFinite(feeds: Feeds<S>, options?: Pick<RunOptions, "step" | "microStep">): Promise<NotFinite | undefined>;
+  /** Compiles for the sizes of these feeds without running. */
+  prepare(feeds: Feeds<S>): Promise<void>;
+  /** Frees everything that was compiled. The state stays. */
+  release(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Compiles a function of tensors. It is traced at once with symbolic sizes, so that mistakes show where they are made;
+ * models are made when the first call needs them.
+ */
+export function compile<const S extends Signature, R extends Readonly<Record<string, Tensor>>>(
+  fn: (inputs: { readonly [K in keyof S]: Tensor }) => R,
+  signature: S,
+  options: CompileOptions = {},
+): Program<S, R> {
+  const program = new CompiledFunction(fn, signature, options);
+  const call = (feeds: Feeds<S>, run: RunOptions<Results<R>> = {}) => program.run(feeds, run);
+  return Object.defineProperties(call, {
+    count: { get: () => program.count },
+    statistics: { get: () => program.statistics },
+    names: { get: () => program.names },
+    toString: { value: () => program.toString() },
+    firstNotFinite: { value: program.firstNotFinite.bind(program) },
+    prepare: { value: program.prepare.bind(program) },
+    release: { value: program.release.bind(program) },
+    [Symbol.asyncDispose]: { value: program.release.bind(program) },
+  }) as unknown as Program<S, R>;
+}
+
+interface Traced {
+  readonly graph: ProgramGraph;
+  readonly trace: Trace;
+}
+
+class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Tensor>>> {
+  count = 0;
+  readonly #fn: (inputs: { readonly [K in keyof S]: Tensor }) => R;
+  readonly #signature: S;
+  readonly #options: CompileOptions;
+  readonly #shapes: ReadonlyMap<string, Shape>;
+  /** The function with symbolic sizes; absent when it must see concrete ones. */
+  readonly #symbolic: Traced | undefined;
+  readonly #variants = new Map<string, Promise<Variant>>();
+  #engine: Promise<Engine> | undefined;
+  /** Known once the function has been traced. */
+  #training: boolean | undefined;
+  #released = false;
+  #statistics: ProgramStatistics = { runs: 0, engineSeconds: 0, totalSeconds: 0, compileSeconds: 0 };
+
+  constructor(fn: (inputs: { readonly [K in keyof S]: Tensor }) => R, signature: S, options: CompileOptions) {
+    if ((options.cacheSize ?? 8) < 1)
+      throw new ArgumentError(`A program keeps at least one compiled variant, but cacheSize is ${options.cacheSize}.`);
+    this.#fn = fn;
+    this.#signature = signature;
+    this.#options = options;
+    this.#shapes = symbolicShapes(signature);
+    this.#training = options.training;
+    if (options.specialize !== true) this.#symbolic = this.#trace(this.#shapes, []);
+  }
+
+  get statistics(): ProgramStatistics {
+    return this.#statistics;
+  }
+
+  get names(): readonly string[] {
+    return [...this.#example().trace.named.keys()];
+  }
+
+  toString(): string {
+    return printGraph(this.#example().graph);
+  }
+
+  async run(feeds: Feeds<S>, options: RunOptions<Results<R>>): Promise<Results<R> & Inside> {
+    const started = performance.now();
+    options.signal?.throwIfAborted();
+    const { arrays, bindings } = this.#bind(feeds);
+    const { variant, seconds: compileSeconds } = await this.#variant(bindings, options.fetch ?? []);
+    const { results, engineSeconds } = await variant.run(arrays, bindings, this.#noiseKey(options), (values) =>
+      options.commit ? options.commit(this.#split(values)) : true,
+    );
+    this.count++;
+    const { runs, engineSeconds: engine, totalSeconds, compileSeconds: compile } = this.#statistics;
+    const total = (performance.now() - started) / 1000 - compileSeconds;
+    this.#statistics = {
+      runs: runs + 1,
+      engineSeconds: engine + engineSeconds,
+      totalSeconds: totalSeconds + total,
+      compileSeconds: compile + compileSeconds,
+    };
+    return this.#split(results);
+  }
+
+  async prepare(feeds: Feeds<S>): Promise<void> {
+    const { seconds } = await this.#variant(this.#bind(feeds).bindings, []);
+    this.#statistics = { ...this.#statistics, compileSeconds: this.#statistics.compileSeconds + seconds };
+  }
+
+  async firstNotFinite(feeds: Feeds<S>, options: Pick<RunOptions, "step" | "microStep"> = {}): Promise<NotFinite | undefined> {
+    const { arrays, bindings } = this.#bind(feeds);
+    const { graph } = this.#specialized(bindings, []);
+    return firstNotFinite(graph, await this.#loadEngine(), arrays, bindings, this.#noiseKey(options));
+  }
+
+  async release(): Promise<void> {
+    this.#released = true;
+    const variants = [...this.#variants.values()];
+    this.#variants.clear();
+    for (const variant of await Promise.allSettled(variants)) if (variant.status === "fulfilled") await variant.value.release();
+  }
+
+  #noiseKey({ step = this.count, microStep = 0 }: Pick<RunOptions, "step" | "microStep">) {
+    return { seed: this.#options.seed ?? 0, step, microStep };
+  }
+
+  #bind(feeds: Feeds<S>): { arrays: Map<string, HostArray>; bindings: Map<Atom, number> } {
+    if (this.#released) throw new TsumikiError("RELEASED", "This program was released and cannot run any more.");
+    const arrays = toArrays(this.#signature, feeds);
+    return { arrays, bindings: bindSizes(this.#shapes, arrays) };
+  }
+
+  /** Results by name, with what was fetched from inside under `inside`. */
+  #split(values: ReadonlyMap<string, ResultArray>): Results<R> & Inside {
+    const results: Record<string, ResultArray> = {};
+    const inside: Record<string, ResultArray> = {};
+    for (const [name, value] of values) {
+      if (name.startsWith("inside:")) inside[name.slice("inside:".length)] = value;
+      else results[name.slice("result:".length)] = value;
+    }
+    return { ...results, inside } as unknown as Results<R> & Inside;
+  }
+
+  #trace(shapes: ReadonlyMap<string, Shape>, fetch: readonly string[]): Traced {
+    const leaves = new Map(
+      Object.entries(this.#signature).map(([name, { dtype }]) => [name, input(name, dtype, shapes.get(name) ?? [])]),
+    );
+    const { result, trace } = runTrace({ training: this.#training ?? false, fetch }, () =>
+      this.#fn(Object.fromEntries(leaves) as { readonly [K in keyof S]: Tensor }),
+    );
+    // Whether this is a training program shows only at the end, when an optimizer has assigned parameters.
+    if (this.#training === undefined) {
+      this.#training = trace.updates.size > 0;
+      if (this.#training) return this.#trace(shapes, fetch);
+    }
+    return { graph: buildGraph(leaves, result, trace, fetch), trace };
+  }
+
+  #specialized(bindings: ReadonlyMap<Atom, number>, fetch: readonly string[]): Traced {
+    const specialize = this.#options.specialize ?? this.#symbolic?.graph.updates.size !== 0;
+    if (!specialize) return fetch.length || !this.#symbolic ? this.#trace(this.#shapes, fetch) : this.#symbolic;
+    const concrete = new Map([...this.#shapes].map(([name, shape]) => [name, bindShape(shape, bindings)]));
+    return this.#trace(concrete, fetch);
+  }
+
+  #example(): Traced {
+    if (this.#symbolic) return this.#symbolic;
+    throw new ArgumentError(
+      "This program has no symbolic form (it was compiled with `specialize: true`): its graph depends on the sizes of the feeds.",
+    );
+  }
+
+  #loadEngine(): Promise<Engine> {
+    this.#engine ??= Promise.resolve(this.#options.engine ?? defaultEngine());
+    return this.#engine;
+  }
+
+  async #variant(bindings: ReadonlyMap<Atom, number>, fetch: readonly string[]): Promise<{ variant: Variant; seconds: number }> {
+    const engine = await this.#loadEngine();
+    const started = performance.now();
+    const specialize = this.#options.specialize ?? this.#symbolic?.graph.updates.size !== 0;
+    const sizes = specialize ? [...bindings.values()].join() : "symbolic";
+    const key = `${sizes}|${[...fetch].sort().join()}`;
+
+    let cached = this.#variants.get(key);
+    if (cached && this.#options.frozen && (await cached).isStale()) {
+      this.#variants.delete(key);
+      await (await cached).release();
+      cached = undefined;
+    }
+    const fresh = cached === undefined;
+    const pending = cached ?? this.#load(engine, bindings, fetch);
+    // Deleted and set again: the map's order is then the order of use.
+    this.#variants.delete(key);
+    this.#variants.set(key, pending);
+    try {
+      const variant = await pending;
+      await this.#evict();
+      return { variant, seconds: fresh ? (performance.now() - started) / 1000 : 0 };
+    } catch (error) {
+      this.#variants.delete(key);
+      throw error;
+    }
+  }
+
+  #load(engine: Engine, bindings: ReadonlyMap<Atom, number>, fetch: readonly string[]): Promise<Variant> {
+    return Variant.load(engine, this.#specialized(bindings, fetch).graph, { frozen: this.#options.frozen ?? false });
+  }
+
+  async #evict(): Promise<void> {
+    while (this.#variants.size > (this.#options.cacheSize ?? 8)) {
+      const [[key, oldest]] = this.#variants as unknown as [[string, Promise<Variant>]];
+      this.#variants.delete(key);
+      await (await oldest).release();
+    }
+  }
+}

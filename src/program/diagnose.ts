@@ -1,0 +1,73 @@
+/** Where a NaN or an infinity comes from: every float value of a program is watched, in the order of computation. */
+
+import type { Engine, EngineBuffer } from "../engine/engine.js";
+import { type Atom, bindShape } from "../graph/dim.js";
+import { isFloat } from "../graph/dtype.js";
+import { nodesOf } from "../graph/graph.js";
+import type { HostArray } from "../graph/host-array.js";
+import { abs } from "../graph/ops/arithmetic.js";
+import { less } from "../graph/ops/compare.js";
+import { all } from "../graph/ops/reduce.js";
+import type { Tensor } from "../graph/tensor.js";
+import { writeOnnx } from "../onnx/writer.js";
+import type { ProgramGraph } from "./build.js";
+import { drawNoise, type NoiseKey } from "./noise.js";
+import { stateStore } from "./store.js";
+
+export interface NotFinite {
+  /** What the value is: a feed, a parameter, or the operator that made it. */
+  readonly value: string;
+  /** Path of the module in which it was computed. */
+  readonly module: string;
+}
+
+/** The first value that is not finite although all before it are; `undefined` when all are finite. */
+export async function firstNotFinite(
+  graph: ProgramGraph,
+  engine: Engine,
+  feeds: ReadonlyMap<string, HostArray>,
+  bindings: ReadonlyMap<Atom, number>,
+  noiseKey: NoiseKey,
+): Promise<NotFinite | undefined> {
+  const watched = nodesOf(graph.outputs.values())
+    .flatMap((node) => node.outputs)
+    .filter((tensor) => isFloat(tensor.dtype) && tensor.node.op.name !== "constant");
+  // |x| < ∞ is false for NaN too. One bool each: the values themselves need not be kept.
+  const outputs = new Map(
+    watched.map((tensor, i): [string, Tensor] => [`finite:${i}`, all(less(abs(tensor), Number.POSITIVE_INFINITY))]),
+  );
+  const probe = { inputs: graph.inputs, outputs };
+  const model = await engine.load({
+    graph: probe,
+    onnx: () => writeOnnx(probe, { faces: engine.lowering.faces }),
+    externalFiles: [],
+    frozen: new Map(),
+  });
+  try {
+    return await stateStore(engine).enqueue(async () => {
+      const inputs = new Map<string, EngineBuffer>();
+      const own: EngineBuffer[] = [];
+      const upload = async (name: string, array: HostArray) => {
+        const buffer = await engine.upload(array);
+        own.push(buffer);
+        inputs.set(name, buffer);
+      };
+      for (const [name, array] of feeds) await upload(`feed:${name}`, array);
+      for (const [name, { tensor, attributes }] of graph.noise)
+        await upload(name, drawNoise(attributes, bindShape(tensor.shape, bindings), noiseKey));
+      for (const [name, variable] of graph.variables) inputs.set(name, await stateStore(engine).current(variable));
+      const produced = await model.run(inputs, new Map([...outputs.keys()].map((name) => [name, undefined])));
+      let found: NotFinite | undefined;
+      for (const [i, tensor] of watched.entries()) {
+        const buffer = produced.get(`finite:${i}`) as EngineBuffer;
+        const { data } = await engine.read(buffer);
+        if (!found && Number(data[0]) === 0) found = { value: tensor.describe(), module: tensor.node.scope };
+        await engine.release(buffer);
+      }
+      for (const buffer of own) await engine.release(buffer);
+      return found;
+    });
+  } finally {
+    await model.release();
+  }
+}

@@ -1,0 +1,122 @@
+/** What a compiled function is fed with: `{ ids: int32("batch", "seq"), learningRate: float32() }`. */
+
+import { ArgumentError, DTypeError, TsumikiError } from "../errors.js";
+import { type Atom, addDims, asAtom, bindDim, type Dim, formatShape, isStatic, type Shape, symbol } from "../graph/dim.js";
+import { checkArray, type DType, encode, type TypedArray } from "../graph/dtype.js";
+import { elementCount, type HostArray } from "../graph/host-array.js";
+import { fromNested } from "../graph/leaves.js";
+
+/** A size: a number, a name shared within one signature, or a sum of those (`"past + seq"`). */
+export type SizeSpec = number | string;
+
+export interface InputSpec<D extends DType = DType, Sizes extends readonly SizeSpec[] = readonly SizeSpec[]> {
+  readonly dtype: D;
+  readonly sizes: Sizes;
+}
+
+const specOf =
+  <D extends DType>(dtype: D) =>
+  <const Sizes extends readonly SizeSpec[]>(...sizes: Sizes): InputSpec<D, Sizes> => ({ dtype, sizes });
+
+export const float32 = specOf("float32");
+export const float16 = specOf("float16");
+export const float64 = specOf("float64");
+export const int64 = specOf("int64");
+export const int32 = specOf("int32");
+export const uint8 = specOf("uint8");
+export const bool = specOf("bool");
+
+export type Signature = Readonly<Record<string, InputSpec>>;
+
+export type NestedNumbers = readonly number[] | readonly NestedNumbers[];
+
+/** Scalars may be plain numbers; arrays may be nested lists of numbers. */
+export type Feed<S> =
+  S extends InputSpec<infer D, infer Sizes> ? HostArray<D> | (Sizes extends readonly [] ? number : NestedNumbers) : never;
+
+export type Feeds<S extends Signature> = { readonly [K in keyof S]: Feed<S[K]> };
+
+/** The inputs of a signature as shapes; one name is one symbol throughout. */
+export function symbolicShapes(signature: Signature): ReadonlyMap<string, Shape> {
+  const symbols = new Map<string, Dim>();
+  const named = (name: string): Dim => {
+    if (!/^[\p{L}_][\p{L}\p{N}_]*$/u.test(name))
+      throw new ArgumentError(`'${name}' is not a name for a size: use letters, digits and _, or a sum such as "past + seq".`);
+    const known = symbols.get(name) ?? symbol(name);
+    symbols.set(name, known);
+    return known;
+  };
+  const part = (text: string): Dim => (/^\d+$/.test(text) ? Number(text) : named(text));
+  const dim = (size: SizeSpec): Dim => {
+    if (typeof size === "string") return addDims(...size.split("+").map((text) => part(text.trim())));
+    if (!Number.isInteger(size) || size < 0) throw new ArgumentError(`A size is a whole number, but ${size} was given.`);
+    return size;
+  };
+  return new Map(Object.entries(signature).map(([name, spec]) => [name, spec.sizes.map(dim)]));
+}
+
+/** Feeds as arrays of the signature's dtypes; shapes are not checked yet. */
+export function toArrays<S extends Signature>(signature: S, feeds: Feeds<S>): Map<string, HostArray> {
+  const unknown = Object.keys(feeds).filter((name) => !(name in signature));
+  if (unknown.length)
+    throw new TsumikiError(
+      "FEED",
+      `The program has no input called ${unknown.join(", ")}. Its inputs: ${Object.keys(signature).join(", ") || "none"}.`,
+    );
+  return new Map(
+    Object.entries(signature).map(([name, spec]) => {
+      const feed = (feeds as Readonly<Record<string, HostArray | NestedNumbers | number | undefined>>)[name];
+      return [name, toArray(name, spec, feed)];
+    }),
+  );
+}
+
+function toArray(name: string, spec: InputSpec, feed: HostArray | NestedNumbers | number | undefined): HostArray {
+  if (feed === undefined) throw new TsumikiError("FEED", `The input '${name}' (${describeSpec(spec)}) was not fed.`);
+  if (typeof feed === "number") return { dtype: spec.dtype, shape: [], data: encode(spec.dtype, [feed]) } as HostArray;
+  if (Array.isArray(feed)) return fromNested(feed as NestedNumbers, spec.dtype);
+  const array = feed as HostArray;
+  if (array.dtype !== spec.dtype)
+    throw new DTypeError(`The input '${name}' is ${describeSpec(spec)}, but ${array.dtype}${formatShape(array.shape)} was fed.`);
+  checkArray(array.dtype, array.data as TypedArray, `The input '${name}'`);
+  if (array.data.length !== elementCount(array.shape))
+    throw new TsumikiError(
+      "FEED",
+      `The input '${name}' says shape ${formatShape(array.shape)}, but holds ${array.data.length} elements.`,
+    );
+  return array;
+}
+
+const describeSpec = (spec: InputSpec): string => `${spec.dtype}${formatShape(spec.sizes.map((size) => size as Dim & string))}`;
+
+/** Finds the size of every symbol from the shapes that were fed, and checks everything else against it. */
+export function bindSizes(shapes: ReadonlyMap<string, Shape>, arrays: ReadonlyMap<string, HostArray>): Map<Atom, number> {
+  const bindings = new Map<Atom, number>();
+  const origin = new Map<Atom, string>();
+  for (const [name, shape] of shapes) {
+    const given = arrays.get(name)?.shape ?? [];
+    if (given.length !== shape.length)
+      throw new TsumikiError("FEED", `The input '${name}' has shape ${formatShape(shape)}, but ${formatShape(given)} was fed.`);
+    for (const [axis, dim] of shape.entries()) {
+      const atom = asAtom(dim);
+      if (atom && !bindings.has(atom)) {
+        bindings.set(atom, given[axis] as number);
+        origin.set(atom, name);
+      }
+    }
+  }
+  for (const [name, shape] of shapes) {
+    const given = arrays.get(name)?.shape ?? [];
+    for (const [axis, dim] of shape.entries()) {
+      const expected = bindDim(dim, bindings);
+      if (expected === given[axis]) continue;
+      const atom = asAtom(dim);
+      const because = isStatic(dim) ? "" : ` (${String(dim)} = ${expected}${atom ? `, from '${origin.get(atom)}'` : ""})`;
+      throw new TsumikiError(
+        "FEED",
+        `The input '${name}' has shape ${formatShape(shape)}, but ${formatShape(given)} was fed: axis ${axis} should be ${expected}${because}.`,
+      );
+    }
+  }
+  return bindings;
+}

@@ -1,0 +1,139 @@
+/** One compiled form of a program: a model loaded into an engine, with the buffers that its runs reuse. */
+
+import type { Engine, EngineBuffer, ExternalFile, LoadedModel } from "../engine/engine.js";
+import { type Atom, bindShape, isStaticShape } from "../graph/dim.js";
+import type { Graph } from "../graph/graph.js";
+import { type HostArray, ResultArray } from "../graph/host-array.js";
+import type { Variable } from "../graph/variable.js";
+import { optimize } from "../onnx/passes/index.js";
+import { type ExternalConstant, writeOnnx } from "../onnx/writer.js";
+import type { ProgramGraph } from "./build.js";
+import { drawNoise, type NoiseKey } from "./noise.js";
+import { type StateStore, stateStore } from "./store.js";
+
+interface VariantOptions {
+  readonly frozen: boolean;
+}
+
+export interface VariantRun {
+  /** By output name, without updates. */
+  readonly results: ReadonlyMap<string, ResultArray>;
+  readonly engineSeconds: number;
+}
+
+export class Variant {
+  readonly #engine: Engine;
+  readonly #store: StateStore;
+  readonly #graph: ProgramGraph;
+  readonly #model: LoadedModel;
+  /** Versions of the variables that were written into the model. */
+  readonly #frozenVersions: ReadonlyMap<Variable, number>;
+  /** Buffers of feeds, noise and results whose shapes do not change. */
+  readonly #buffers = new Map<string, EngineBuffer>();
+
+  private constructor(engine: Engine, graph: ProgramGraph, model: LoadedModel, frozenVersions: ReadonlyMap<Variable, number>) {
+    this.#engine = engine;
+    this.#store = stateStore(engine);
+    this.#graph = graph;
+    this.#model = model;
+    this.#frozenVersions = frozenVersions;
+  }
+
+  static async load(engine: Engine, program: ProgramGraph, { frozen }: VariantOptions): Promise<Variant> {
+    const graph = [...engine.lowering.passes].reduce<Graph>((current, pass) => pass(current), optimize(program));
+    const updated = new Set(program.updates.values());
+    const constants = new Map<string, HostArray | ExternalConstant>();
+    const files = new Map<string, ExternalFile>();
+    const versions = new Map<Variable, number>();
+    if (frozen)
+      for (const [name, variable] of program.variables) {
+        if (updated.has(variable)) continue;
+        constants.set(name, await frozenValue(variable, files));
+        versions.set(variable, variable.version);
+      }
+    const model = await engine.load({
+      graph,
+      onnx: () => writeOnnx(graph, { faces: engine.lowering.faces, frozen: constants }),
+      externalFiles: [...files.values()],
+      frozen: constants,
+    });
+    return new Variant(engine, program, model, versions);
+  }
+
+  /** Whether a variable that was written into the model has another value by now. */
+  isStale(): boolean {
+    return [...this.#frozenVersions].some(([variable, version]) => variable.version !== version);
+  }
+
+  run(
+    feeds: ReadonlyMap<string, HostArray>,
+    bindings: ReadonlyMap<Atom, number>,
+    noiseKey: NoiseKey,
+    accept: (results: ReadonlyMap<string, ResultArray>) => boolean,
+  ): Promise<VariantRun> {
+    return this.#store.enqueue(async () => {
+      const inputs = new Map<string, EngineBuffer>();
+      for (const [name, array] of feeds) inputs.set(`feed:${name}`, await this.#fill(`feed:${name}`, array));
+      for (const [name, { tensor, attributes }] of this.#graph.noise)
+        inputs.set(name, await this.#fill(name, drawNoise(attributes, bindShape(tensor.shape, bindings), noiseKey)));
+      for (const [name, variable] of this.#graph.variables)
+        if (!this.#frozenVersions.has(variable)) inputs.set(name, await this.#store.current(variable));
+
+      const outputs = new Map<string, EngineBuffer | undefined>();
+      for (const [name, tensor] of this.#graph.outputs) {
+        const variable = this.#graph.updates.get(name);
+        if (variable) {
+          await this.#store.current(variable);
+          outputs.set(name, await this.#store.spare(variable));
+        } else outputs.set(name, isStaticShape(tensor.shape) ? await this.#buffer(name, tensor.dtype, tensor.shape) : undefined);
+      }
+
+      const started = performance.now();
+      const produced = await this.#model.run(inputs, outputs);
+      const engineSeconds = (performance.now() - started) / 1000;
+
+      const results = new Map<string, ResultArray>();
+      for (const [name, buffer] of produced) {
+        if (this.#graph.updates.has(name)) continue;
+        results.set(name, new ResultArray(await this.#engine.read(buffer)));
+        if (buffer !== this.#buffers.get(name)) await this.#engine.release(buffer);
+      }
+      if (accept(results))
+        for (const [name, variable] of this.#graph.updates) this.#store.commit(variable, produced.get(name) as EngineBuffer);
+      return { results, engineSeconds };
+    });
+  }
+
+  async release(): Promise<void> {
+    await this.#store.enqueue(async () => {
+      await this.#model.release();
+      for (const buffer of this.#buffers.values()) await this.#engine.release(buffer);
+      this.#buffers.clear();
+    });
+  }
+
+  /** A buffer with the array's data, the same one as last time when the shape has not changed. */
+  async #fill(name: string, array: HostArray): Promise<EngineBuffer> {
+    const buffer = await this.#buffer(name, array.dtype, array.shape);
+    await this.#engine.write(buffer, array);
+    return buffer;
+  }
+
+  async #buffer(name: string, dtype: HostArray["dtype"], shape: readonly number[]): Promise<EngineBuffer> {
+    const known = this.#buffers.get(name);
+    if (known && known.shape.length === shape.length && known.shape.every((size, axis) => size === shape[axis])) return known;
+    if (known) await this.#engine.release(known);
+    const buffer = await this.#engine.allocate(dtype, shape);
+    this.#buffers.set(name, buffer);
+    return buffer;
+  }
+}
+
+/** The value of a variable for a frozen program: where it lies in a file, when it does, else its data. */
+async function frozenValue(variable: Variable, files: Map<string, ExternalFile>): Promise<HostArray | ExternalConstant> {
+  const { file } = variable;
+  if (!file) return variable.read();
+  const location = files.get(file.path)?.location ?? `weights-${files.size}`;
+  files.set(file.path, { location, path: file.path });
+  return { location, offset: file.byteOffset, length: file.byteLength };
+}
