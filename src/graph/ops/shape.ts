@@ -1,9 +1,21 @@
-/** Operators that move elements without computing: reshape, transpose, ... */
+/** The same elements under another shape or another order of axes. Slices and joins are in `shape-slice.ts`. */
 
-import { ShapeError } from "../../errors.js";
-import { type Dim, divideExactly, formatShape, productOf, type Shape, sameDim, sameShape } from "../dim.js";
+import { ArgumentError, ShapeError } from "../../errors.js";
+import {
+  type Dim,
+  divideExactly,
+  formatShape,
+  mulDims,
+  normalizeAxis,
+  productOf,
+  type Shape,
+  sameDim,
+  sameShape,
+} from "../dim.js";
 import { defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
+import { broadcastTo } from "./fill.js";
+import { generate, offsetOf, stridesOf } from "./reference-math.js";
 
 const reshapeOp = defineOp<{ readonly shape: Shape }>({
   name: "reshape",
@@ -41,4 +53,118 @@ function resolveShape(from: Shape, shape: Shape): Shape {
       `reshape: ${formatShape(from)} cannot become ${formatShape(shape)}: the other sizes do not divide the number of elements.`,
     );
   return shape.with(open, size);
+}
+
+/** Removes axes of size 1: those given, or all of them. Throws when a given axis has another size. */
+export function squeeze(x: Tensor, axes?: number | readonly number[]): Tensor {
+  const removed = axes === undefined ? undefined : [axes].flat().map((axis) => normalizeAxis(axis, x.rank));
+  for (const axis of removed ?? [])
+    if (x.shape[axis] !== 1)
+      throw new ShapeError(
+        `squeeze: axis ${axis} of ${formatShape(x.shape)} has size ${String(x.shape[axis])}; only an axis of size 1 can be removed.`,
+      );
+  return reshape(
+    x,
+    x.shape.filter((dim, axis) => (removed ? !removed.includes(axis) : dim !== 1)),
+  );
+}
+
+/** Inserts axes of size 1, at these positions of the result; negative ones count from its end. */
+export function unsqueeze(x: Tensor, axes: number | readonly number[]): Tensor {
+  const given = [axes].flat();
+  const rank = x.rank + given.length;
+  const inserted = new Set(given.map((axis) => normalizeAxis(axis, rank)));
+  if (inserted.size !== given.length) throw new ArgumentError(`unsqueeze: the axes ${given.join(", ")} name one position twice.`);
+  const sizes = x.shape.values();
+  return reshape(
+    x,
+    Array.from({ length: rank }, (_, axis) => (inserted.has(axis) ? 1 : (sizes.next().value as Dim))),
+  );
+}
+
+/** Joins the axes from `startAxis` to `endAxis` (inclusive) into one. Default: all; a scalar becomes [1]. */
+export function flatten(x: Tensor, startAxis = 0, endAxis = -1): Tensor {
+  if (x.rank === 0) return reshape(x, [1]);
+  const start = normalizeAxis(startAxis, x.rank);
+  const end = normalizeAxis(endAxis, x.rank);
+  if (end < start) throw new ArgumentError(`flatten: the end axis ${endAxis} lies before the start axis ${startAxis}.`);
+  return reshape(x, [...x.shape.slice(0, start), productOf(x.shape.slice(start, end + 1)), ...x.shape.slice(end + 1)]);
+}
+
+const transposeOp = defineOp<{ readonly permutation: readonly number[] }>({
+  name: "transpose",
+  arity: 1,
+  shape([x], { permutation }) {
+    if (permutation.length !== x.rank || !permutation.toSorted((a, b) => a - b).every((axis, i) => axis === i))
+      throw new ShapeError(
+        `[${permutation.join(", ")}] is not an order of the axes of ${formatShape(x.shape)}: each from 0 to ${x.rank - 1} must come once`,
+      );
+    return permutation.map((axis) => x.shape[axis] as Dim);
+  },
+  vjp: ({ gradients: [dy], attributes: { permutation } }) => [transpose(dy, inverseOf(permutation))],
+  onnx: (node, [x], { attributes: { permutation } }) => node("Transpose", [x], { perm: permutation }),
+  reference([x], { permutation }) {
+    const strides = stridesOf(x.shape);
+    const moved = permutation.map((axis) => strides[axis] as number);
+    const shape = permutation.map((axis) => x.shape[axis] as number);
+    return generate(shape, (index) => x.data[offsetOf(index, moved)] as number);
+  },
+  examples: (make) => [
+    { inputs: [make.float(["a", "b"])], attributes: { permutation: [1, 0] } },
+    { inputs: [make.float(["a", "b", 3, "c"])], attributes: { permutation: [2, 0, 3, 1] } },
+    { inputs: [make.float(["a", 1, "b"])], attributes: { permutation: [0, 2, 1] } },
+    { inputs: [make.integer(["a", "b"], { high: 9 })], attributes: { permutation: [1, 0] } },
+  ],
+});
+
+/** `inverse[permutation[i]] = i` */
+const inverseOf = (permutation: readonly number[]): number[] => permutation.map((_, axis) => permutation.indexOf(axis));
+
+/** Axis i of the result is axis `permutation[i]` of x. Default: the axes in reverse. */
+export function transpose(x: Tensor, permutation?: readonly number[]): Tensor {
+  const order = permutation?.map((axis) => normalizeAxis(axis, x.rank)) ?? x.shape.map((_, axis) => x.rank - 1 - axis);
+  const unchanged = order.length === x.rank && order.every((axis, i) => axis === i);
+  return unchanged ? x : transposeOp(x, { permutation: order });
+}
+
+/** Exchanges two axes. */
+export function swapAxes(x: Tensor, a: number, b: number): Tensor {
+  const [first, second] = [normalizeAxis(a, x.rank), normalizeAxis(b, x.rank)];
+  return transpose(
+    x,
+    x.shape.map((_, axis) => (axis === first ? second : axis === second ? first : axis)),
+  );
+}
+
+/** Moves one axis to another position; the others keep their order. */
+export function moveAxis(x: Tensor, from: number, to: number): Tensor {
+  const source = normalizeAxis(from, x.rank);
+  const others = x.shape.flatMap((_, axis) => (axis === source ? [] : [axis]));
+  return transpose(x, others.toSpliced(normalizeAxis(to, x.rank), 0, source));
+}
+
+/** x laid side by side: `repeats[i]` times along axis i. */
+export function tile(x: Tensor, repeats: readonly Dim[]): Tensor {
+  if (repeats.length !== x.rank)
+    throw new ArgumentError(
+      `tile: ${x.describe()} needs ${x.rank} repeats, one for each axis, but ${repeats.length} were given.`,
+    );
+  const copies = broadcastTo(
+    reshape(
+      x,
+      x.shape.flatMap((dim) => [1, dim]),
+    ),
+    x.shape.flatMap((dim, axis) => [repeats[axis] as Dim, dim]),
+  );
+  return reshape(
+    copies,
+    x.shape.map((dim, axis) => mulDims(dim, repeats[axis] as Dim)),
+  );
+}
+
+/** Each element along `axis` repeated `count` times in a row: a a b b c c. Grouped-query attention spreads its keys so. */
+export function repeatInterleave(x: Tensor, count: Dim, axis: number): Tensor {
+  const at = normalizeAxis(axis, x.rank);
+  const copies = broadcastTo(unsqueeze(x, at + 1), x.shape.toSpliced(at + 1, 0, count));
+  return flatten(copies, at, at + 1);
 }

@@ -1,0 +1,55 @@
+/** Whole numbers in a row, and what is made of comparing them. */
+
+import { ArgumentError } from "../../errors.js";
+import { addDims, type Dim, isStatic } from "../dim.js";
+import { type DType, onnxDType } from "../dtype.js";
+import type { OnnxBuilder, OnnxValue } from "../onnx-face.js";
+import { defineOp } from "../op.js";
+import type { Tensor } from "../tensor.js";
+import { generate } from "./reference-math.js";
+
+interface RangeAttributes {
+  readonly start: Dim;
+  readonly size: Dim;
+  readonly dtype: DType;
+}
+
+const rangeOp = defineOp<RangeAttributes>({
+  name: "range",
+  arity: 0,
+  dtype: (_, { dtype }) => dtype,
+  shape: (_, { size }) => [size],
+  vjp: "nonDifferentiable",
+  onnx(node, _, { attributes: { start, size, dtype } }) {
+    // ONNX counts in these two; other element types are cast.
+    const counted = dtype === "int32" ? "int32" : "int64";
+    const numbers = node("Range", [
+      scalarDim(node, start, counted),
+      scalarDim(node, addDims(start, size), counted),
+      node.scalar(counted, 1),
+    ]);
+    return dtype === counted ? numbers : node("Cast", [numbers], { to: onnxDType(dtype) });
+  },
+  reference: (_, { start, size }) => generate([size], ([i]) => start + (i as number)),
+  examples: (make) => [
+    { inputs: [], attributes: { start: 0, size: make.dim("a"), dtype: "int64" } },
+    { inputs: [], attributes: { start: 3, size: 4, dtype: "int32" } },
+    { inputs: [], attributes: { start: make.dim("b"), size: make.dim("a"), dtype: "int32" } },
+    { inputs: [], attributes: { start: -2, size: make.dim("a"), dtype: "float32" } },
+  ],
+});
+
+/** A size as a rank-0 value, computed while the program runs where it is symbolic. */
+function scalarDim(node: OnnxBuilder, dim: Dim, dtype: DType): OnnxValue {
+  if (isStatic(dim)) return node.scalar(dtype, dim);
+  const value = node("Squeeze", [node.dims([dim]), node.int64s([0])]);
+  return dtype === "int64" ? value : node("Cast", [value], { to: onnxDType(dtype) });
+}
+
+/** `start`, `start + 1`, ...: [size] whole numbers, from 0 by default. */
+export function range(size: Dim, dtype: DType = "int64", start: Dim = 0): Tensor {
+  if (dtype === "bool") throw new ArgumentError("range: numbers in a row cannot be bool; use a comparison of two ranges.");
+  if (isStatic(size) && (!Number.isInteger(size) || size < 0))
+    throw new ArgumentError(`range: the size must be a whole number from 0, but ${size} was given.`);
+  return rangeOp({ start, size, dtype });
+}
