@@ -1,0 +1,32 @@
+/** A tokenizer's files, in a page. */
+
+import { ArgumentError, TsumikiError } from "../errors.js";
+import type { TokenizerFiles } from "./files.node.js";
+import type { TokenizerConfig } from "./tokenizer.js";
+import type { TokenizerJson } from "./tokenizer-json.js";
+
+/** @param source the address of a folder with a `tokenizer.json`, or of such a file, relative to the page */
+export async function readTokenizerFiles(source: string): Promise<TokenizerFiles> {
+  const url = source.endsWith(".json") ? source : `${source.replace(/\/$/, "")}/tokenizer.json`;
+  const json = await fetchJson(url);
+  if (json === undefined) throw new TsumikiError("TOKENIZER", `There is no tokenizer at ${url}.`);
+  return { json, config: (await fetchJson(url.replace(/[^/]*$/, "tokenizer_config.json"))) as TokenizerConfig | undefined };
+}
+
+export async function writeTokenizerFiles(_directory: string, _json: TokenizerJson, _config: TokenizerConfig): Promise<void> {
+  throw new ArgumentError(
+    "A page has no folders to save a tokenizer in: store JSON.stringify(tokenizer), which is its tokenizer.json.",
+  );
+}
+
+/** The parsed answer, or undefined where the server has no such file. */
+async function fetchJson(url: string): Promise<unknown> {
+  try {
+    const response = await fetch(url);
+    if (response.status === 404) return undefined;
+    if (!response.ok) throw new Error(`the server answered ${response.status} ${response.statusText}`);
+    return await response.json();
+  } catch (cause) {
+    throw new TsumikiError("NETWORK", `${url} could not be loaded: ${(cause as Error).message}`, { cause });
+  }
+}

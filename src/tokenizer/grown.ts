@@ -1,0 +1,9 @@
+type Growable = Int32Array | Float64Array;
+
+/** A copy of `array` with twice the room; the new half is `fill`. */
+export function grown<T extends Growable>(array: T, fill = 0): T {
+  const larger = new (array.constructor as new (length: number) => T)(array.length * 2);
+  larger.set(array);
+  larger.fill(fill, array.length);
+  return larger;
+}
