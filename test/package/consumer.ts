@@ -1,9 +1,33 @@
-/** What package.test.ts compiles and runs where the packed package is installed. */
+/** What package.test.ts compiles and runs where the packed package is installed: every sub-path, and a program on an engine. */
 
+import * as tsumiki from "tsumiki";
+import * as checkpoint from "tsumiki/checkpoint";
+import * as data from "tsumiki/data";
+import * as engine from "tsumiki/engine";
+import * as generate from "tsumiki/generate";
 import * as graph from "tsumiki/graph";
+import * as models from "tsumiki/models";
+import * as nn from "tsumiki/nn";
+import * as onnx from "tsumiki/onnx";
+import * as optim from "tsumiki/optim";
+import { compile, float32 } from "tsumiki/program";
+import * as tokenizer from "tsumiki/tokenizer";
+import * as train from "tsumiki/train";
+
+const namespaces = { tsumiki, checkpoint, data, engine, generate, graph, models, nn, onnx, optim, tokenizer, train };
+for (const [name, exported] of Object.entries(namespaces))
+  if (Object.keys(exported).length === 0) throw new Error(`tsumiki/${name} exports nothing`);
 
 // @ts-expect-error the published declarations know the dtypes
-const wrong = (): unknown => graph.fromNumbers("float31", [2], [1, 2]);
+const misspelt: graph.DType = "float31";
 
-const { shape } = graph.fromNumbers("float32", [2], [1, 2]);
-console.log(shape[0] === 2 && wrong ? "ok" : "no");
+const square = compile(({ x }) => ({ y: x.mul(x) }), { x: float32("n") });
+const { y } = await square({ x: [1, 2, 3] });
+await square.release();
+
+// @ts-expect-error and a program's inputs
+const wrongFeed: Parameters<typeof square>[0] = { z: [1, 2, 3] };
+
+if (misspelt === undefined || wrongFeed === undefined) throw new Error("unreachable");
+if ([...y.data].join() !== "1,4,9") throw new Error(`The squares of 1, 2, 3 are [${[...y.data].join(", ")}]?`);
+console.log("ok");
