@@ -1,0 +1,17 @@
+/** Checkpoints: the safetensors format in memory, everywhere, and on disk, in Node; the names of parameters in Hugging Face's files. */
+
+export {
+  readSafetensors,
+  type SafetensorsEntry,
+  type SafetensorsFile,
+  writeSafetensors,
+} from "#platform/checkpoint/safetensors-file";
+export { toCheckpointName, toPropertyPath } from "./names.js";
+export {
+  decodeSafetensors,
+  encodeSafetensors,
+  type SafetensorsHeader,
+  type SafetensorsMetadata,
+  type TensorDescription,
+  type TensorLayout,
+} from "./safetensors-format.js";

@@ -1,0 +1,1 @@
+export { readSafetensors, type SafetensorsEntry, type SafetensorsFile, writeSafetensors } from "./safetensors.js";
