@@ -23,8 +23,8 @@ export function learnBytePairs(
   vocabSize: number,
   specialTokens: readonly string[],
 ): BytePairVocabulary {
+  for (const token of specialTokens) if (byteAlphabet.includes(token)) throw collision(token);
   const tokens = [...specialTokens, ...byteAlphabet];
-  const ids = new Map(tokens.map((token, id) => [token, id]));
   const merges: [number, number][] = [];
   const text = symbolsOf(words, specialTokens.length);
   const { symbols } = text;
@@ -41,16 +41,17 @@ export function learnBytePairs(
     if (top === undefined) break;
     const { pair } = top;
     const count = pairs.count[pair] as number;
-    if (count < top.count && count > 0) heap.push(pair, count);
-    if (count !== top.count || count === 0) continue;
+    if (count !== top.count) {
+      if (count > 0) heap.push(pair, count);
+      continue;
+    }
 
     const left = pairs.left[pair] as number;
     const right = pairs.right[pair] as number;
+    // Occurrences of the same bytes whose ends no merge has crossed have gone through the same merges: no other pair makes these bytes.
     const merged = `${tokens[left]}${tokens[right]}`;
-    // Two pairs may make the same bytes (`ab` + `c`, `a` + `bc`): they share one token.
-    const id = ids.get(merged) ?? tokens.push(merged) - 1;
-    if (id < specialTokens.length) throw collision(merged);
-    ids.set(merged, id);
+    if (specialTokens.includes(merged)) throw collision(merged);
+    const id = tokens.push(merged) - 1;
     merges.push([left, right]);
     for (const changed of mergeEverywhere(text, pairs, pair, id)) {
       if ((pairs.count[changed] as number) > 0) heap.push(changed, pairs.count[changed] as number);
@@ -134,5 +135,5 @@ function mergeEverywhere(text: SymbolText, pairs: PairTable, pair: number, id: n
 const collision = (token: string) =>
   new TsumikiError(
     "TOKENIZER",
-    `The special token ${JSON.stringify(token)} is spelled like the token that a merge makes; choose another spelling, as <|${token}|>.`,
+    `The special token ${JSON.stringify(token)} is spelled like the token of a byte or of a merge; choose another spelling, as <|${token}|>.`,
   );
