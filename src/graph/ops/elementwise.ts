@@ -66,11 +66,11 @@ export function defineUnary(spec: UnarySpec): (x: Tensor) => Tensor {
   });
 }
 
-interface BinarySpec {
+export interface BinarySpec {
   readonly name: string;
   readonly accepts?: "float" | "number" | "bool" | "any";
   readonly dtype?: DType;
-  /** Gradients of both operands before broadcasting is undone. */
+  /** Gradients of both operands before broadcasting is undone; `undefined` for an operand that is a constant. */
   readonly gradient:
     | "nonDifferentiable"
     | ((context: {
@@ -78,7 +78,7 @@ interface BinarySpec {
         readonly b: Tensor;
         readonly y: Tensor;
         readonly dy: Tensor;
-      }) => readonly [Tensor, Tensor]);
+      }) => readonly [Tensor, Tensor | undefined]);
   readonly onnx: string | Parameters<typeof defineOp<NoAttributes>>[0]["onnx"];
   readonly value: (a: number, b: number) => number;
   readonly ranges?: readonly [OperandRange, OperandRange];
@@ -118,7 +118,7 @@ export function defineBinary(spec: BinarySpec): (a: TensorLike, b: TensorLike) =
         ? gradient
         : ({ inputs: [a, b], outputs: [y], gradients: [dy] }) => {
             const [da, db] = gradient({ a, b, y, dy });
-            return [unbroadcast(da, a.shape), unbroadcast(db, b.shape)];
+            return [unbroadcast(da, a.shape), db && unbroadcast(db, b.shape)];
           },
     onnx: typeof onnx === "string" ? (node, [a, b]) => node(onnx, [a, b]) : onnx,
     reference: ([a, b], _, { outputs }) => zip(outputs[0]?.shape ?? [], [a, b], spec.value),

@@ -1,76 +1,116 @@
-/** Reductions: sums, means, extremes over some axes. */
+/** Reductions: sums, means, products and extremes over some axes (by default over all of them). */
 
-import { normalizeAxis, type Shape } from "../dim.js";
-import type { ExampleMaker, OpExample } from "../example.js";
-import { defineOp, type ReferenceArray } from "../op.js";
+import { isStatic, productOf, type Shape } from "../dim.js";
+import type { DType } from "../dtype.js";
+import { constant } from "../leaves.js";
+import type { ReferenceArray } from "../op.js";
 import type { Tensor } from "../tensor.js";
+import { div, mul, square, sub } from "./arithmetic.js";
+import { cast } from "./cast.js";
+import { equal, not, notEqual } from "./compare.js";
 import { broadcastTo } from "./fill.js";
-import { forEachIndex, offsetOf, sizeOf, stridesOf } from "./reference-math.js";
+import { range } from "./range.js";
+import { defineReduction, fold, type ReduceAttributes, type ReduceOptions } from "./reduction.js";
+import { map } from "./reference-math.js";
+import { where } from "./select.js";
 import { reshape } from "./shape.js";
 
-export interface ReduceOptions {
-  /** Axes to reduce, negative ones from the end. Default: all. */
-  readonly axes?: readonly number[];
-  /** Keep reduced axes with size 1. Default false. */
-  readonly keepDims?: boolean;
-}
+export type { ReduceOptions } from "./reduction.js";
 
-interface ReduceAttributes {
-  readonly axes: readonly number[];
-  readonly keepDims: boolean;
-}
+const total = (x: ReferenceArray, attributes: ReduceAttributes): ReferenceArray =>
+  fold(x, attributes, 0, (sum, value) => sum + value);
 
-function reducedShape(shape: Shape, { axes, keepDims }: ReduceAttributes): Shape {
-  return shape.flatMap((dim, axis) => (axes.includes(axis) ? (keepDims ? [1] : []) : [dim]));
-}
-
-const normalized = (x: Tensor, { axes, keepDims = false }: ReduceOptions): ReduceAttributes => ({
-  axes: axes
-    ? [...new Set(axes.map((axis) => normalizeAxis(axis, x.rank)))].sort((a, b) => a - b)
-    : x.shape.map((_, axis) => axis),
-  keepDims,
-});
-
-/** The gradient of a reduction (or its result) spread over the axes that were reduced. */
-const spread = (y: Tensor, x: Tensor, { axes }: ReduceAttributes): Tensor =>
-  broadcastTo(reshape(y, reducedShape(x.shape, { axes, keepDims: true })), x.shape);
-
-/** Folds each group of elements that share their kept indices. */
-function fold(
-  { shape, data }: ReferenceArray,
-  { axes, keepDims }: ReduceAttributes,
-  start: number,
-  step: (total: number, value: number) => number,
-): ReferenceArray {
-  const kept = shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
-  const strides = stridesOf(kept).map((stride, axis) => (axes.includes(axis) ? 0 : stride));
-  const totals = new Float64Array(sizeOf(kept)).fill(start);
-  forEachIndex(shape, (index, position) => {
-    const at = offsetOf(index, strides);
-    totals[at] = step(totals[at] as number, data[position] as number);
-  });
-  return { shape: keepDims ? kept : shape.filter((_, axis) => !axes.includes(axis)), data: totals };
-}
-
-const reduceExamples = (make: ExampleMaker, empty: boolean): readonly OpExample<ReduceAttributes>[] =>
-  [
-    { axes: [1], keepDims: false },
-    { axes: [0, 2], keepDims: true },
-    { axes: [0, 1, 2], keepDims: false },
-    { axes: [], keepDims: false },
-  ].map((attributes) => ({ inputs: [make.float(["a", "b", "c"])], attributes, empty }));
-
-const sumOp = defineOp<ReduceAttributes>({
+/** Sum of numbers over axes; 0 where there is nothing to sum. */
+export const sum = defineReduction({
   name: "sum",
-  arity: 1,
   accepts: "number",
-  shape: ([x], attributes) => reducedShape(x.shape, attributes),
-  vjp: ({ inputs: [x], gradients: [dy], attributes }) => [spread(dy, x, attributes)],
-  onnx: (node, [x], { attributes: { axes, keepDims } }) =>
-    node("ReduceSum", [x, node.int64s(axes)], { keepdims: Number(keepDims), noop_with_empty_axes: 1 }),
-  reference: ([x], attributes) => fold(x, attributes, 0, (total, value) => total + value),
-  examples: (make) => reduceExamples(make, true),
+  gradient: ({ x, dy }) => broadcastTo(dy, x.shape),
+  onnx: "ReduceSum",
+  value: total,
+  empty: true,
 });
 
-/** Sum over axes; 0 where there is nothing to sum. */
-export const sum = (x: Tensor, options: ReduceOptions = {}): Tensor => sumOp(x, normalized(x, options));
+/** Mean of floats over axes; NaN where there is nothing. */
+export const mean = defineReduction({
+  name: "mean",
+  gradient: ({ x, dy, axes }) =>
+    broadcastTo(
+      div(
+        dy,
+        numberOfElements(
+          axes.map((axis) => x.size(axis)),
+          x.dtype,
+        ),
+      ),
+      x.shape,
+    ),
+  onnx: "ReduceMean",
+  value(x, attributes) {
+    const count = attributes.axes.reduce((product, axis) => product * (x.shape[axis] as number), 1);
+    return map(total(x, attributes), (sum) => sum / count);
+  },
+});
+
+/** Elements that share the extreme share its gradient equally (as in PyTorch's `amax` and `amin`). */
+function extremeGradient({ x, y, dy, axes }: { x: Tensor; y: Tensor; dy: Tensor; axes: readonly number[] }): Tensor {
+  const reached = cast(equal(x, y), x.dtype);
+  return mul(reached, div(dy, sum(reached, { axes, keepDims: true })));
+}
+
+/** The largest number along axes, which must not be empty. Equal ones share the gradient. */
+export const max = defineReduction({
+  name: "max",
+  accepts: "number",
+  gradient: extremeGradient,
+  onnx: "ReduceMax",
+  value: (x, attributes) => fold(x, attributes, Number.NEGATIVE_INFINITY, Math.max),
+});
+
+/** The smallest number along axes, which must not be empty. Equal ones share the gradient. */
+export const min = defineReduction({
+  name: "min",
+  accepts: "number",
+  gradient: extremeGradient,
+  onnx: "ReduceMin",
+  value: (x, attributes) => fold(x, attributes, Number.POSITIVE_INFINITY, Math.min),
+});
+
+/**
+ * Product of numbers over axes; 1 where there is nothing. The gradient is right where elements are 0 too; a gradient of the
+ * gradient is not there.
+ */
+export const prod = defineReduction({
+  name: "prod",
+  accepts: "number",
+  // The product of all others: that of the elements other than 0, divided by x unless x is 0, and 0 when another element is 0.
+  gradient({ x, dy, axes }) {
+    const zero = equal(x, 0);
+    const factors = where(zero, 1, x);
+    const isZero = cast(zero, x.dtype);
+    const zeros = sum(isZero, { axes, keepDims: true });
+    const others = div(mul(dy, prod(factors, { axes, keepDims: true })), factors);
+    return where(equal(zeros, isZero), others, 0);
+  },
+  onnx: "ReduceProd",
+  value: (x, attributes) => fold(x, attributes, 1, (product, value) => product * value),
+  empty: true,
+});
+
+/** Mean squared distance of floats from their mean over axes (the biased estimate: divided by n). */
+export function variance(x: Tensor, { axes, keepDims = false }: ReduceOptions = {}): Tensor {
+  const over = axes === undefined ? {} : { axes };
+  return mean(square(sub(x, mean(x, { ...over, keepDims: true }))), { ...over, keepDims });
+}
+
+/** Whether any bool (or number other than 0) along the axes is true; false where there is nothing. */
+export const any = (x: Tensor, options: ReduceOptions = {}): Tensor => notEqual(sum(cast(cast(x, "bool"), "int32"), options), 0);
+
+/** Whether all bools (or numbers other than 0) along the axes are true; true where there is nothing. */
+export const all = (x: Tensor, options: ReduceOptions = {}): Tensor =>
+  equal(sum(cast(not(cast(x, "bool")), "int32"), options), 0);
+
+/** The number of elements of a shape as a scalar, computed while the program runs where it is symbolic. */
+export function numberOfElements(shape: Shape, dtype: DType): Tensor {
+  const count = productOf(shape);
+  return isStatic(count) ? constant(count, dtype) : reshape(range(1, dtype, count), []);
+}
