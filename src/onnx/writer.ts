@@ -271,6 +271,7 @@ class OnnxWriter {
     const known = this.#sizes.get(dim.key);
     if (known !== undefined) return known;
     const terms = dim.terms.map(({ coefficient, atoms }) => {
+      if (atoms.length === 0) return this.#int64s([coefficient]);
       const product = atoms.map((atom) => this.#atomSize(atom)).reduce((a, b) => this.#builder("Mul", [a, b]));
       return coefficient === 1 ? product : this.#builder("Mul", [product, this.#int64s([coefficient])]);
     });

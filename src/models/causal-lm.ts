@@ -1,0 +1,59 @@
+/** What every decoder-only language model here can do, whatever its architecture. */
+
+import type { Dim } from "../graph/dim.js";
+import { matmul } from "../graph/ops/matmul.js";
+import type { Tensor } from "../graph/tensor.js";
+import type { LayerCache, Mask } from "../nn/attention.js";
+import { linearCrossEntropy } from "../nn/linear-cross-entropy.js";
+import { Module } from "../nn/module.js";
+
+/** Keys and values of earlier calls, for all layers. */
+export interface KeyValueCache {
+  /** Positions that are already in it. */
+  readonly length: Dim;
+  layer(index: number): LayerCache;
+}
+
+export interface ForwardOptions {
+  readonly cache?: KeyValueCache;
+  /** Which keys are real and not padding, bool [batch, keys]. Default: all. */
+  readonly keys?: Tensor;
+}
+
+/** A model of the next token: logits for training, evaluation and generation. */
+export abstract class CausalLM extends Module {
+  /** The most positions that the model can look at. */
+  abstract readonly contextLength: number;
+  abstract readonly vocabSize: number;
+  /** `model_type` in a Hugging Face `config.json`. */
+  abstract readonly modelType: string;
+
+  /** ids [batch, seq] → hidden states after the last norm [batch, seq, hidden] */
+  protected abstract hiddenStates(ids: Tensor, options: ForwardOptions): Tensor;
+
+  /** The weight of the last linear map, [vocab, hidden]; often the embedding's. */
+  protected abstract get outputWeight(): Tensor;
+
+  /** The name of a parameter in a Hugging Face checkpoint, before it is put into snake_case. */
+  abstract checkpointPath(path: string): string;
+
+  /** The configuration with the names that `config.json` uses. */
+  abstract toConfig(): Readonly<Record<string, unknown>>;
+
+  /** ids [batch, seq] → logits [batch, seq, vocab]: what follows each position. */
+  forward(ids: Tensor, options: ForwardOptions = {}): Tensor {
+    return matmul(this.hiddenStates(ids, options), this.outputWeight, { transposeB: true });
+  }
+
+  /**
+   * Mean cross-entropy in nats per token. The same as of `forward`'s logits, but these never exist all at once.
+   *
+   * @param labels [batch, seq] the next token at each position; −100 where it does not count
+   */
+  loss(ids: Tensor, labels: Tensor, options: ForwardOptions = {}): Tensor {
+    return this.within(() => linearCrossEntropy(this.hiddenStates(ids, options), this.outputWeight, labels));
+  }
+}
+
+/** The mask of causal attention, with padding where there is any. */
+export const causalMask = ({ keys }: ForwardOptions): Mask => (keys ? { causal: true, keys } : { causal: true });

@@ -1,0 +1,49 @@
+/** Linear maps and lookup tables. */
+
+import { add } from "../graph/ops/arithmetic.js";
+import { gather } from "../graph/ops/indexing.js";
+import { matmul } from "../graph/ops/matmul.js";
+import type { Tensor } from "../graph/tensor.js";
+import { type Initializer, Parameter } from "../graph/variable.js";
+import { normal, zeros } from "./initializers.js";
+import { Module } from "./module.js";
+
+export interface LinearOptions {
+  /** Default true. */
+  readonly bias?: boolean;
+  /** Of the weight; the bias begins at 0. Default: normal with standard deviation 0.02. */
+  readonly initializer?: Initializer;
+}
+
+/** y = x·Wᵀ + b. The weight is [out, in], as checkpoints hold it. */
+export class Linear extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter | undefined;
+
+  constructor(inputSize: number, outputSize: number, { bias = true, initializer = normal(0.02) }: LinearOptions = {}) {
+    super();
+    this.weight = new Parameter([outputSize, inputSize], { initializer });
+    this.bias = bias ? new Parameter([outputSize], { initializer: zeros }) : undefined;
+  }
+
+  /** x [..., in] → [..., out] */
+  forward(x: Tensor): Tensor {
+    const y = matmul(x, this.weight, { transposeB: true });
+    return this.bias ? add(y, this.bias) : y;
+  }
+}
+
+/** A table of vectors, looked up by index. */
+export class Embedding extends Module {
+  readonly weight: Parameter;
+
+  constructor(size: number, dimension: number, { initializer = normal(0.02) }: { readonly initializer?: Initializer } = {}) {
+    super();
+    this.weight = new Parameter([size, dimension], { initializer });
+  }
+
+  /** ids [...] of whole numbers below `size` → [..., dimension] */
+  forward(ids: Tensor): Tensor {
+    return gather(this.weight, ids);
+  }
+}

@@ -1,0 +1,88 @@
+/** Adam with decoupled weight decay. */
+
+import { ArgumentError } from "../errors.js";
+import { add, div, exp, mul, sqrt, sub } from "../graph/ops/arithmetic.js";
+import type { Tensor } from "../graph/tensor.js";
+import { type Parameter, Variable } from "../graph/variable.js";
+import type { Module } from "../nn/module.js";
+import { Optimizer, type OptimizerOptions, type Trained } from "./optimizer.js";
+
+export interface AdamWOptions extends OptimizerOptions {
+  /** Decay rates of the running means of gradients and of their squares. Default [0.9, 0.95]. */
+  readonly betas?: readonly [number, number];
+  /** Added to the root of the second moment. Default 1e-8. */
+  readonly epsilon?: number;
+  /** Default 0.1. */
+  readonly weightDecay?: number;
+}
+
+interface Moments {
+  readonly first: Variable;
+  readonly second: Variable;
+}
+
+/**
+ * AdamW (Loshchilov & Hutter 2019, "Decoupled weight decay regularization", algorithm 2; Kingma & Ba 2015 for the bias
+ * correction). The decay is multiplied by the learning rate, as PyTorch does it.
+ */
+export class AdamW extends Optimizer {
+  readonly #beta1: number;
+  readonly #beta2: number;
+  readonly #epsilon: number;
+  readonly #moments: ReadonlyMap<Parameter, Moments>;
+  readonly #stepCount = new Variable([], { name: "stepCount" });
+  /** √(1 − β₂ᵗ) and √(1 − β₂ᵗ) / (1 − β₁ᵗ) of the step that is being recorded. */
+  #correction: { readonly second: Tensor; readonly both: Tensor } | undefined;
+
+  constructor(
+    model: Module,
+    { betas: [beta1, beta2] = [0.9, 0.95], epsilon = 1e-8, weightDecay = 0.1, ...options }: AdamWOptions = {},
+  ) {
+    super(model, { weightDecay, ...options });
+    for (const beta of [beta1, beta2])
+      if (!(beta >= 0 && beta < 1)) throw new ArgumentError(`AdamW: betas lie in [0, 1), but ${beta} was given.`);
+    this.#beta1 = beta1;
+    this.#beta2 = beta2;
+    this.#epsilon = epsilon;
+    this.#moments = new Map(
+      this.trained.map(({ path, parameter: { shape, dtype }, parameter }) => [
+        parameter,
+        {
+          first: new Variable(shape, { dtype, name: `firstMoment.${path}` }),
+          second: new Variable(shape, { dtype, name: `secondMoment.${path}` }),
+        },
+      ]),
+    );
+  }
+
+  protected ownVariables(): ReadonlyMap<string, Variable> {
+    const moments = [...this.#moments.values()].flatMap(({ first, second }) => [first, second]);
+    return new Map([...moments, this.#stepCount].map((variable) => [variable.path as string, variable]));
+  }
+
+  protected beginUpdate(): void {
+    const step = add(this.#stepCount, 1);
+    this.#stepCount.assign(step);
+    const oneMinusPower = (beta: number) => sub(1, exp(mul(step, Math.log(beta))));
+    const second = sqrt(oneMinusPower(this.#beta2));
+    this.#correction = { second, both: div(second, oneMinusPower(this.#beta1)) };
+  }
+
+  protected updateParameter(
+    { parameter, learningRateScale, weightDecay }: Trained,
+    gradient: Tensor,
+    learningRate: Tensor,
+  ): void {
+    const { first, second } = this.#moments.get(parameter) as Moments;
+    const correction = this.#correction as { second: Tensor; both: Tensor };
+    const rate = learningRateScale === 1 ? learningRate : mul(learningRate, learningRateScale);
+    const newFirst = add(mul(first, this.#beta1), mul(gradient, 1 - this.#beta1));
+    const newSecond = add(mul(second, this.#beta2), mul(mul(gradient, gradient), 1 - this.#beta2));
+    // m̂ / (√v̂ + ε) with both corrections moved to scalars: √(1−β₂ᵗ)/(1−β₁ᵗ) · m / (√v + ε·√(1−β₂ᵗ)).
+    const direction = div(newFirst, add(sqrt(newSecond), mul(correction.second, this.#epsilon)));
+    const kept = weightDecay === 0 ? parameter : mul(parameter, sub(1, mul(rate, weightDecay)));
+    first.assign(newFirst);
+    second.assign(newSecond);
+    parameter.assign(sub(kept, mul(direction, mul(rate, correction.both))));
+  }
+}

@@ -1,0 +1,19 @@
+/** Optimizers and learning-rate schedules. */
+
+export { AdamW, type AdamWOptions } from "./adamw.js";
+export {
+  Optimizer,
+  type OptimizerOptions,
+  type ParameterGroup,
+  type Trained,
+  type UpdateOptions,
+  type UpdateResult,
+} from "./optimizer.js";
+export {
+  constantRate,
+  cosineSchedule,
+  type DecayOptions,
+  linearSchedule,
+  type Schedule,
+  type WarmupOptions,
+} from "./schedule.js";
