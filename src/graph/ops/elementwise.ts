@@ -6,7 +6,7 @@ import type { ExampleMaker, OpExample, OperandRange } from "../example.js";
 import { constant } from "../leaves.js";
 import { applyOp, defineOp, type NoAttributes } from "../op.js";
 import { Tensor } from "../tensor.js";
-import { sum } from "./reduce.js";
+import { sum } from "./reduction.js";
 import { map, zip } from "./reference-math.js";
 import { reshape } from "./shape.js";
 

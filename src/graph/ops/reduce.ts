@@ -3,32 +3,18 @@
 import { isStatic, productOf, type Shape } from "../dim.js";
 import type { DType } from "../dtype.js";
 import { constant } from "../leaves.js";
-import type { ReferenceArray } from "../op.js";
 import type { Tensor } from "../tensor.js";
 import { div, mul, square, sub } from "./arithmetic.js";
 import { cast } from "./cast.js";
 import { equal, not, notEqual } from "./compare.js";
 import { broadcastTo } from "./fill.js";
 import { range } from "./range.js";
-import { defineReduction, fold, type ReduceAttributes, type ReduceOptions } from "./reduction.js";
+import { defineReduction, fold, type ReduceOptions, sum } from "./reduction.js";
 import { map } from "./reference-math.js";
 import { where } from "./select.js";
 import { reshape } from "./shape.js";
 
-export type { ReduceOptions } from "./reduction.js";
-
-const total = (x: ReferenceArray, attributes: ReduceAttributes): ReferenceArray =>
-  fold(x, attributes, 0, (sum, value) => sum + value);
-
-/** Sum of numbers over axes; 0 where there is nothing to sum. */
-export const sum = defineReduction({
-  name: "sum",
-  accepts: "number",
-  gradient: ({ x, dy }) => broadcastTo(dy, x.shape),
-  onnx: "ReduceSum",
-  value: total,
-  empty: true,
-});
+export { type ReduceOptions, sum } from "./reduction.js";
 
 /** Mean of floats over axes; NaN where there is nothing. */
 export const mean = defineReduction({
@@ -47,7 +33,10 @@ export const mean = defineReduction({
   onnx: "ReduceMean",
   value(x, attributes) {
     const count = attributes.axes.reduce((product, axis) => product * (x.shape[axis] as number), 1);
-    return map(total(x, attributes), (sum) => sum / count);
+    return map(
+      fold(x, attributes, 0, (total, value) => total + value),
+      (total) => total / count,
+    );
   },
 });
 
