@@ -1,4 +1,7 @@
-/** Checkpoints: the safetensors format in memory, everywhere, and on disk, in Node; the names of parameters in Hugging Face's files. */
+/**
+ * Checkpoints: the safetensors format in memory, everywhere, and on disk, in Node; the names of parameters in Hugging Face's
+ * files.
+ */
 
 export {
   readSafetensors,

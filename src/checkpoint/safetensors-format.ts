@@ -1,6 +1,7 @@
 /**
- * The safetensors format (https://huggingface.co/docs/safetensors): eight bytes of little-endian header length, a JSON header that gives
- * each tensor a dtype, a shape and a place, and the data, row-major and little-endian, without gaps. Nothing here needs Node.
+ * The safetensors format (https://huggingface.co/docs/safetensors): eight bytes of little-endian header length, a JSON header
+ * that gives each tensor a dtype, a shape and a place, and the data, row-major and little-endian, without gaps. Nothing here
+ * needs Node.
  */
 
 import * as z from "zod";
@@ -41,7 +42,9 @@ const maxHeaderBytes = 100_000_000;
 
 const metadataKey = "__metadata__";
 
-/** The format's names, in the order in which the reference implementation writes them: widest first, so that all data is aligned. */
+/**
+ * The format's names, in the order in which the reference implementation writes them: widest first, so that all data is aligned.
+ */
 const formatNames = {
   uint64: "U64",
   int64: "I64",
@@ -97,8 +100,8 @@ export function readHeaderLength(start: Uint8Array, fileBytes: number, source: s
 }
 
 /**
- * Parses and validates the JSON header of a file of `fileBytes` bytes: every tensor has a known dtype, the bytes that its shape asks
- * for, and a place of its own, and together they cover the data exactly. Throws `CHECKPOINT` otherwise, naming the tensor.
+ * Parses and validates the JSON header of a file of `fileBytes` bytes: every tensor has a known dtype, the bytes that its shape
+ * asks for, and a place of its own, and together they cover the data exactly. Throws `CHECKPOINT` otherwise, naming the tensor.
  */
 export function parseHeader(header: Uint8Array, fileBytes: number, source: string): SafetensorsHeader {
   const { [metadataKey]: metadata = {}, ...descriptions } = parseJsonObject(header, source);
@@ -150,7 +153,8 @@ function parseTensor(name: string, value: unknown, dataStart: number, fileBytes:
   if (byteLength === undefined) throw refuse(`has the impossible shape [${shape.join(", ")}]`);
   if (end - begin !== byteLength)
     throw refuse(
-      `of dtype ${formatName} and shape [${shape.join(", ")}] takes ${byteLength} bytes, but its data_offsets [${begin}, ${end}] hold ${end - begin}`,
+      `of dtype ${formatName} and shape [${shape.join(", ")}] takes ${byteLength} bytes, ` +
+        `but its data_offsets [${begin}, ${end}] hold ${end - begin}`,
     );
   const dataBytes = fileBytes - dataStart;
   if (end > dataBytes) throw refuse(`ends at byte ${end} of the data, but only ${dataBytes} are there; the file is truncated`);
@@ -222,7 +226,8 @@ export function planSafetensors<T extends TensorDescription>(
   if (headerBytes > maxHeaderBytes)
     throw new TsumikiError(
       "CHECKPOINT",
-      `The header of a safetensors file may have ${maxHeaderBytes} bytes, but ${placed.length} tensors and the metadata take ${headerBytes}.`,
+      `The header of a safetensors file may have ${maxHeaderBytes} bytes, ` +
+        `but ${placed.length} tensors and the metadata take ${headerBytes}.`,
     );
   const start = new Uint8Array(lengthBytes + headerBytes).fill(0x20);
   new DataView(start.buffer).setBigUint64(0, BigInt(headerBytes), true);
@@ -298,7 +303,9 @@ export function encodeSafetensors(
   return file;
 }
 
-/** Reads a whole safetensors file from memory; the arrays are copies. Throws `CHECKPOINT` where the file is truncated or foreign. */
+/**
+ * Reads a whole safetensors file from memory; the arrays are copies. Throws `CHECKPOINT` where the file is truncated or foreign.
+ */
 export function decodeSafetensors(
   file: Uint8Array,
   source = "The safetensors data",

@@ -92,6 +92,21 @@ describe("readSafetensors", () => {
   });
 });
 
+describe("the entry of the package", () => {
+  it("reads and writes files in Node, and says in a page what to do instead", async () => {
+    const node = await import("./index.js");
+    expect([node.readSafetensors, node.writeSafetensors]).toEqual([readSafetensors, writeSafetensors]);
+    const browser = await import("./safetensors-file.browser.js");
+    await expect(browser.readSafetensors(path)).rejects.toMatchObject({
+      code: "ARGUMENT",
+      message: expect.stringContaining("decodeSafetensors"),
+    });
+    await expect(browser.writeSafetensors(path, [])).rejects.toMatchObject({
+      message: expect.stringContaining("encodeSafetensors"),
+    });
+  });
+});
+
 describe("writeSafetensors", () => {
   it("writes what encodeSafetensors writes, with data that comes late", async () => {
     const { metadata, tensors } = decodeSafetensors(await readFile(goldenPath));

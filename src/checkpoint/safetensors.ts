@@ -27,8 +27,9 @@ export interface SafetensorsFile extends SafetensorsHeader, AsyncDisposable {
 }
 
 /**
- * Opens a safetensors file. The header is validated whole before anything else happens, so that a truncated or foreign file is refused
- * (`CHECKPOINT`) and never half loaded. The place of each tensor is that in the file: an ONNX model can name it as external data.
+ * Opens a safetensors file. The header is validated whole before anything else happens, so that a truncated or foreign file is
+ * refused (`CHECKPOINT`) and never half loaded. The place of each tensor is that in the file: an ONNX model can name it as
+ * external data.
  */
 export async function readSafetensors(path: string): Promise<SafetensorsFile> {
   const file = await openForReading(path);
@@ -101,9 +102,9 @@ export interface SafetensorsEntry extends TensorDescription {
 }
 
 /**
- * Writes a safetensors file, holding one tensor's data at a time. The file appears under `path` when it is complete and synced; when
- * anything fails, `path` keeps what it had and nothing else is left behind. Throws `CHECKPOINT` where a tensor's name, shape or data
- * cannot be written, and the error of `data` or of the disk as it is.
+ * Writes a safetensors file, holding one tensor's data at a time. The file appears under `path` when it is complete and synced;
+ * when anything fails, `path` keeps what it had and nothing else is left behind. Throws `CHECKPOINT` where a tensor's name, shape
+ * or data cannot be written, and the error of `data` or of the disk as it is.
  */
 export async function writeSafetensors(
   path: string,

@@ -8,12 +8,11 @@ import {
   formatLoss,
   formatStep,
   type LossRow,
-  largest,
+  lossRange,
   lossSeries,
   lowest,
   niceAxis,
   type Point,
-  smallest,
   smoothedLine,
   stepAxis,
 } from "./loss-series.js";
@@ -58,7 +57,8 @@ export function lossCurveSvg(
   const series = lossSeries(rows);
   const empty = series.train.length + series.validation.length === 0;
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="title description">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" ` +
+      `role="img" aria-labelledby="title description">`,
     `<title id="title">${escapeXml(title)}</title>`,
     `<desc id="description">${escapeXml(describe(series.train, series.validation))}</desc>`,
     `<style>${style}\n</style>`,
@@ -79,7 +79,7 @@ function plot(series: { train: readonly Point[]; validation: readonly Point[] },
   const smoothed = smoothedLine(train);
 
   const losses = [...smoothed, ...buckets, ...validation].map((point) => point.y);
-  const y = niceAxis(smallest(losses), largest(losses), (area.bottom - area.top) / 55);
+  const y = niceAxis(...lossRange(losses), (area.bottom - area.top) / 55);
   const x = stepAxis(series, (area.right - area.left) / 95);
   const left = (step: number) => round(area.left + ((step - x.min) / (x.max - x.min)) * (area.right - area.left));
   const top = (loss: number) => round(area.bottom - ((loss - y.min) / (y.max - y.min)) * (area.bottom - area.top));
@@ -89,15 +89,14 @@ function plot(series: { train: readonly Point[]; validation: readonly Point[] },
   const best = lowest(validation);
   return [
     ...axes(x, y, left, top, area),
-    `<clipPath id="area"><rect x="${area.left - 9}" y="${area.top - 9}" width="${area.right - area.left + 18}" height="${area.bottom - area.top + 18}"/></clipPath>`,
+    `<clipPath id="area"><rect ${rectangle(area, room)}/></clipPath>`,
     `<g clip-path="url(#area)">`,
     `<path class="raw" d="${path(buckets.flatMap(extremes))}"/>`,
     `<path class="train" d="${path(smoothed)}"/>`,
     `<path class="between" d="${path(validation)}"/>`,
     ...(best ? [`<circle class="best" cx="${left(best.x)}" cy="${top(best.y)}" r="7"/>`] : []),
     ...validation.map(
-      (point) =>
-        `<circle class="validation" cx="${left(point.x)}" cy="${top(point.y)}" r="4"><title>${escapeXml(`step ${formatStep(point.x)}: validation loss ${formatLoss(point.y)}`)}</title></circle>`,
+      (point) => `<circle class="validation" cx="${left(point.x)}" cy="${top(point.y)}" r="4">${tooltip(point)}</circle>`,
     ),
     "</g>",
     ...legend(smoothed.at(-1), validation.at(-1), best),
@@ -110,6 +109,14 @@ interface Area {
   readonly top: number;
   readonly bottom: number;
 }
+
+/** Pixels beyond the axes in which a point at the edge is still drawn whole. */
+const room = 9;
+
+const rectangle = ({ left, right, top, bottom }: Area, room: number): string =>
+  `x="${left - room}" y="${top - room}" width="${right - left + 2 * room}" height="${bottom - top + 2 * room}"`;
+
+const tooltip = ({ x, y }: Point): string => `<title>step ${formatStep(x)}: validation loss ${formatLoss(y)}</title>`;
 
 function axes(x: Axis, y: Axis, left: (step: number) => number, top: (loss: number) => number, area: Area): string[] {
   return [

@@ -7,11 +7,10 @@ import {
   describeValidation,
   formatLoss,
   type LossRow,
-  largest,
+  lossRange,
   lossSeries,
   lowest,
   type Point,
-  smallest,
   smoothedLine,
   stepAxis,
 } from "./loss-series.js";
@@ -24,7 +23,10 @@ export interface LossCurveTextOptions {
 
 const validationMark = "●";
 
-/** The curve as lines of text, with axes, a legend and units (nats per token over steps); a sentence where there is nothing to draw. */
+/**
+ * The curve as lines of text, with axes, a legend and units (nats per token over steps); a sentence where there is nothing to
+ * draw.
+ */
 export function lossCurveText(rows: readonly LossRow[], { width = 78, height = 18 }: LossCurveTextOptions = {}): string {
   const series = lossSeries(rows);
   const { train, validation } = series;
@@ -32,12 +34,12 @@ export function lossCurveText(rows: readonly LossRow[], { width = 78, height = 1
 
   const plotRows = Math.max(height - 3, 3); // above: the legend; below: the axis and its numbers
   const losses = [...bucketize(train, 2 * width), ...validation].map((point) => point.y);
-  const y = axis(smallest(losses), Math.max(largest(losses), smallest(losses) + 1e-3), plotRows / 3);
+  const y = axis(...lossRange(losses), plotRows / 3);
   const margin = Math.max(...y.ticks.map(({ label }) => label.length));
   const columns = Math.max(width - margin - 2, 8);
   const x = stepAxis(series, columns / 12);
 
-  // A braille character has 2 × 4 dots, so the line has twice the columns and four times the rows; one point for each column of dots.
+  // A braille character has 2 × 4 dots: the line has twice the columns and four times the rows, one point for each column of dots.
   const dots = new BrailleCanvas(columns, plotRows);
   const place = ({ x: step, y: loss }: Point): Point => ({
     x: scale(step, x, 0, 2 * columns - 1),

@@ -70,9 +70,9 @@ export function smoothedLine(points: readonly Point[]): Point[] {
 }
 
 /**
- * A line through the noise: at each point a straight line is fitted to the neighbours within `reach` of it, the nearer weighing more
- * (Cleveland 1979, locally weighted regression with tricube weights, without the robustness iterations). Unlike a running mean it neither
- * lags behind a steep beginning nor bends at the ends.
+ * A line through the noise: at each point a straight line is fitted to the neighbours within `reach` of it, the nearer weighing
+ * more (Cleveland 1979, locally weighted regression with tricube weights, without the robustness iterations). Unlike a running
+ * mean it neither lags behind a steep beginning nor bends at the ends.
  */
 export function smooth(points: readonly Point[], reach: number): Point[] {
   let from = 0;
@@ -111,9 +111,8 @@ export const axis = (min: number, max: number, count: number): Axis => ({
 
 /** The axis over [min, max], widened to the next ticks. */
 export function niceAxis(min: number, max: number, count: number): Axis {
-  const [low, high] = min < max ? [min, max] : [min - 0.5, max + 0.5];
-  const interval = tickInterval(high - low, count);
-  const [from, to] = [Math.floor(low / interval + 1e-9) * interval, Math.ceil(high / interval - 1e-9) * interval];
+  const interval = tickInterval(max - min, count);
+  const [from, to] = [Math.floor(min / interval + 1e-9) * interval, Math.ceil(max / interval - 1e-9) * interval];
   return { min: from, max: to, ticks: ticksIn(from, to, interval) };
 }
 
@@ -141,8 +140,15 @@ export function stepAxis({ train, validation }: LossSeries, count: number): Axis
   return axis(min, last, Math.min(count, last - min)); // no more ticks than steps: they stand at whole numbers
 }
 
-export const smallest = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b));
-export const largest = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b));
+/** From the smallest to the largest loss, with some room where they are all the same. */
+export function lossRange(losses: readonly number[]): [number, number] {
+  const [min, max] = [smallest(losses), largest(losses)];
+  const magnitude = Math.max(1, Math.abs(min), Math.abs(max));
+  return max - min > 1e-6 * magnitude ? [min, max] : [min - 0.1 * magnitude, max + 0.1 * magnitude];
+}
+
+const smallest = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b));
+const largest = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b));
 
 export const formatLoss = (loss: number): string => loss.toFixed(3);
 export const formatStep = (step: number): string => step.toLocaleString("en-US");

@@ -33,8 +33,15 @@ export function terminalReporter(stream: TerminalStream): Reporter {
     bars?.update();
   };
 
+  const finish = () => {
+    bars?.stop(); // draws once more
+    bars = undefined;
+    bar = undefined;
+  };
+
   return {
     start(totalSteps, startStep = 0) {
+      finish();
       total = totalSteps;
       timeLeft = timeLeftEstimate(totalSteps, startStep, Date.now);
       line = "starting";
@@ -63,11 +70,7 @@ export function terminalReporter(stream: TerminalStream): Reporter {
       bars.log(`${text}\n`);
       draw();
     },
-    finish() {
-      bars?.stop();
-      bars = undefined;
-      bar = undefined;
-    },
+    finish,
   };
 }
 

@@ -1,7 +1,8 @@
 /**
- * The `checkpoints/` folder of a run. What is called `step-000500` is complete: it was written as `.saving-...`, synced and renamed. Where
- * a step is saved again, the one before waits as `.replaced-step-000500` until the new one has its name, and counts as the checkpoint of that
- * step as long as it is the only one. What is to go is first renamed to `.removing-...`, so that nothing half deleted looks complete.
+ * The `checkpoints/` folder of a run. What is called `step-000500` is complete: it was written as `.saving-...`, synced and
+ * renamed. Where a step is saved again, the one before waits as `.replaced-step-000500` until the new one has its name, and
+ * counts as the checkpoint of that step as long as it is the only one. What is to go is first renamed to `.removing-...`, so that
+ * nothing half deleted looks complete.
  */
 
 import { randomBytes } from "node:crypto";
@@ -67,8 +68,8 @@ const filesIn = (directory: string): CheckpointFiles => ({
 });
 
 /**
- * Saves the checkpoint of `step`: `write` writes the tensors, the state goes beside them, everything is synced and then takes its name. When
- * anything fails, what was begun is removed and every earlier checkpoint is as it was.
+ * Saves the checkpoint of `step`: `write` writes the tensors, the state goes beside them, everything is synced and then takes its
+ * name. When anything fails, what was begun is removed and every earlier checkpoint is as it was.
  */
 export async function saveCheckpoint(
   folder: string,

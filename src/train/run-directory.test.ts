@@ -47,7 +47,7 @@ describe("creating and opening", () => {
     expect([await run.metrics(), await run.latestCheckpoint(), await run.bestCheckpoint()]).toEqual([[], undefined, undefined]);
   });
 
-  it("keeps tokenizer, samples and loss curve where DESIGN names them", async () => {
+  it("keeps tokenizer, samples and loss curve where the directory has a place for them", async () => {
     const run = await create();
     await run.writeTokenizer('{"model":{}}');
     await run.writeSample(500, "Call me Ishmael.\n");
@@ -167,7 +167,8 @@ describe("a disk that takes no more", () => {
       const failures = [];
       for (let step = 1; failures.length < 2; step++)
         await run.appendMetrics({ step, loss: 1 / step }).catch((error) => failures.push(error.code));
-      await run.saveCheckpoint(200, ({ modelPath }) => appendFile(modelPath, "x".repeat(100_000))).catch((error) => failures.push(error.code));
+      const write = ({ modelPath }) => appendFile(modelPath, "x".repeat(100_000));
+      await run.saveCheckpoint(200, write).catch((error) => failures.push(error.code));
       console.log(failures.join(" "));`,
     );
     // A limit of 16 blocks of 512 or 1,024 bytes: the kernel refuses to write on in the middle of a row, as a full disk would.
@@ -263,10 +264,14 @@ describe("checkpoints", () => {
     expect(await savedValue((await run.latestCheckpoint())?.modelPath)).toBe(1);
     await run.rewind(100);
     expect(await checkpointEntries()).toEqual(["step-000100"]);
-    await mkdir(join(checkpoints, ".replaced-step-000100")); // a stop while the replaced one was being deleted
+    const leftOver = join(checkpoints, ".replaced-step-000100"); // a stop before the replaced one was deleted
+    await mkdir(leftOver);
     expect(await savedValue((await run.latestCheckpoint())?.modelPath)).toBe(1);
     await run.rewind(100);
     expect(await checkpointEntries()).toEqual(["step-000100"]);
+    await mkdir(leftOver);
+    await run.saveCheckpoint(200, writing(2), { keep: 1 }); // it must not come back as the checkpoint of step 100
+    expect(await steps(run)).toEqual([200]);
   });
 
   it("are refused when their state is damaged or of another step", async () => {

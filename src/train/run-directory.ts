@@ -13,8 +13,8 @@
  *   samples/step-000500.txt
  * ```
  *
- * A save that is interrupted anywhere (an exception, a full disk, SIGKILL, a power cut) leaves the earlier checkpoints as they were. One process at
- * a time may write to a run; any number may read it meanwhile.
+ * A save that is interrupted anywhere (an exception, a full disk, SIGKILL, a power cut) leaves the earlier checkpoints as they
+ * were. One process at a time may write to a run; any number may read it meanwhile.
  */
 
 import { mkdir, readdir, rm } from "node:fs/promises";
@@ -90,8 +90,8 @@ export class RunDirectory {
   }
 
   /**
-   * Begins a run at `path`, making the directory and those above it. Throws `ARGUMENT` where a run is there already (unless `overwrite`
-   * is given) or where the directory holds other files and no run.
+   * Begins a run at `path`, making the directory and those above it. Throws `ARGUMENT` where a run is there already (unless
+   * `overwrite` is given) or where the directory holds other files and no run.
    */
   static async create(path: string, { recipe, config, overwrite = false }: CreateRunOptions): Promise<RunDirectory> {
     const run = new RunDirectory(path);
@@ -161,8 +161,9 @@ export class RunDirectory {
   }
 
   /**
-   * Saves a checkpoint: `write` writes `modelPath` and `optimizerPath` (elsewhere than they end up), and when all is on the disk the checkpoint
-   * takes its name and those that are no longer kept go. A failure leaves every earlier checkpoint as it was; a full disk is a `CHECKPOINT` error.
+   * Saves a checkpoint: `write` writes `modelPath` and `optimizerPath` (elsewhere than they end up), and when all is on the disk
+   * the checkpoint takes its name and those that are no longer kept go. A failure leaves every earlier checkpoint as it was; a
+   * full disk is a `CHECKPOINT` error.
    */
   saveCheckpoint(
     step: number,
@@ -193,8 +194,8 @@ export class RunDirectory {
   }
 
   /**
-   * Makes the run ready to go on after `step` (0: from the beginning): what came after it, and what an interrupted process left, is removed.
-   * Load the checkpoint of `step` before, so that nothing is lost when it cannot be read.
+   * Makes the run ready to go on after `step` (0: from the beginning): what came after it, and what an interrupted process left,
+   * is removed. Load the checkpoint of `step` before, so that nothing is lost when it cannot be read.
    */
   async rewind(step: number): Promise<void> {
     if (!Number.isSafeInteger(step) || step < 0)

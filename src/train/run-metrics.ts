@@ -28,7 +28,10 @@ const rowSchema = z.looseObject({
 /** What was measured at a step; every field but `step` may be missing, and others may be added. */
 export type MetricsRow = z.infer<typeof rowSchema>;
 
-/** The rows of a metrics file, none where there is no file. A last line that an interrupted process left unfinished is passed over. */
+/**
+ * The rows of a metrics file, none where there is no file. A last line that an interrupted process left unfinished is passed
+ * over.
+ */
 export async function readMetrics(path: string): Promise<MetricsRow[]> {
   return parse(path, await readText(path)).map(({ row }) => row);
 }
