@@ -4,9 +4,10 @@
  */
 
 import { DTypeError, ShapeError } from "../../errors.js";
-import { type Dim, formatShape, normalizeAxis, type Shape, sameDim, sameShape } from "../dim.js";
+import { type Dim, formatShape, normalizeAxis, productOf, type Shape, sameDim, sameShape } from "../dim.js";
 import { onnxDType } from "../dtype.js";
 import type { ExampleMaker, ExampleOperand, ExampleSize } from "../example.js";
+import type { OnnxValue } from "../onnx-face.js";
 import { defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
 import { zerosLike } from "./fill.js";
@@ -82,11 +83,25 @@ const scatterAddOp = defineOp({
     return x.shape;
   },
   vjp: ({ inputs: [, indices], gradients: [dy] }) => [dy, undefined, gather(dy, indices)],
+  // Not ScatterND: ONNX Runtime adds to one row from several threads at once and loses updates (half of 200,000 to a single row).
   onnx(node, [x, indices, updates], { inputs }) {
-    const int64 = inputs[1]?.dtype === "int64" ? indices : node("Cast", [indices], { to: onnxDType("int64") });
-    // Each index becomes a vector of one coordinate.
-    const coordinates = node("Unsqueeze", [int64, node.int64s([-1])]);
-    return node("ScatterND", [x, coordinates, updates], { reduction: "add" });
+    const [target, { shape: indexShape }] = inputs as readonly [Tensor, Tensor];
+    const [count, row] = [productOf(indexShape), productOf(target.shape.slice(1))];
+    if (count === 0 || row === 0) return x;
+    const reshaped = (value: OnnxValue, from: Shape, to: Shape) =>
+      sameShape(from, to) ? value : node("Reshape", [value, node.dims(to)], { allowzero: 1 });
+    const rows = reshaped(node("Cast", [indices], { to: onnxDType("int32") }), indexShape, [count, 1]);
+    const matrix: Shape = [target.shape[0] as Dim, row];
+    const sums = node(
+      "ScatterElements",
+      [
+        reshaped(x, target.shape, matrix),
+        node("Expand", [rows, node.dims([count, row])]),
+        reshaped(updates, [...indexShape, ...target.shape.slice(1)], [count, row]),
+      ],
+      { axis: 0, reduction: "add" },
+    );
+    return reshaped(sums, matrix, target.shape);
   },
   reference([x, indices, updates]) {
     const data = x.data.slice();
