@@ -1,7 +1,8 @@
 /** What every decoder-only language model here can do, whatever its architecture. */
 
-import type { Dim } from "../graph/dim.js";
+import { type Dim, subDims } from "../graph/dim.js";
 import { matmul } from "../graph/ops/matmul.js";
+import { select } from "../graph/ops/shape-slice.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { LayerCache, Mask } from "../nn/attention.js";
 import { linearCrossEntropy } from "../nn/linear-cross-entropy.js";
@@ -43,6 +44,14 @@ export abstract class CausalLM extends Module {
   /** ids [batch, seq] → logits [batch, seq, vocab]: what follows each position. */
   forward(ids: Tensor, options: ForwardOptions = {}): Tensor {
     return matmul(this.hiddenStates(ids, options), this.outputWeight, { transposeB: true });
+  }
+
+  /** ids [batch, seq] → logits [batch, vocab] of what follows the last position. */
+  nextTokenLogits(ids: Tensor, options: ForwardOptions = {}): Tensor {
+    return this.within(() => {
+      const last = select(this.hiddenStates(ids, options), 1, subDims(ids.size(1), 1)); // [batch, hidden]
+      return matmul(last, this.outputWeight, { transposeB: true });
+    });
   }
 
   /**

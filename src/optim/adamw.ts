@@ -55,7 +55,7 @@ export class AdamW extends Optimizer {
     );
   }
 
-  protected ownVariables(): ReadonlyMap<string, Variable> {
+  variables(): ReadonlyMap<string, Variable> {
     const moments = [...this.#moments.values()].flatMap(({ first, second }) => [first, second]);
     return new Map([...moments, this.#stepCount].map((variable) => [variable.path as string, variable]));
   }

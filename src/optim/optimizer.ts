@@ -1,7 +1,9 @@
 /** What optimizers share: which parameters they train, clipping, accumulation over micro-steps, and their state. */
 
 import { ArgumentError } from "../errors.js";
+import { allocate } from "../graph/dtype.js";
 import { grad } from "../graph/gradient.js";
+import { elementCount, type HostArray } from "../graph/host-array.js";
 import { constant } from "../graph/leaves.js";
 import { add, div, maximum, minimum, mul, sqrt } from "../graph/ops/arithmetic.js";
 import type { TensorLike } from "../graph/ops/elementwise.js";
@@ -34,10 +36,10 @@ export interface UpdateOptions {
   readonly clipNorm?: number;
 }
 
-export interface UpdateResult {
+export type UpdateResult = {
   /** Euclidean norm of all gradients together, before clipping. */
   readonly gradientNorm: Tensor;
-}
+};
 
 /** One parameter with what its group says of it. */
 export interface Trained {
@@ -81,16 +83,19 @@ export abstract class Optimizer {
   /** Records what state that belongs to no parameter becomes, such as the step count; called before the parameters. */
   protected abstract beginUpdate(): void;
 
-  /** The optimizer's own state by name, for checkpoints; gradients that are being accumulated are part of it. */
-  variables(): ReadonlyMap<string, Variable> {
-    const accumulators = [...this.#accumulated.values(), this.#accumulatedWeight];
-    return new Map([
-      ...this.ownVariables(),
-      ...accumulators.map((variable): [string, Variable] => [variable.path as string, variable]),
-    ]);
-  }
+  /** The optimizer's state between steps by name, for checkpoints. */
+  abstract variables(): ReadonlyMap<string, Variable>;
 
-  protected abstract ownVariables(): ReadonlyMap<string, Variable>;
+  /** Forgets what `accumulate` has added since the last `apply`, e.g. when a step was interrupted. */
+  async discardAccumulated(): Promise<void> {
+    if (((await this.#accumulatedWeight.read()).data as Float32Array)[0] === 0) return;
+    for (const variable of [...this.#accumulated.values(), this.#accumulatedWeight])
+      variable.write({
+        dtype: variable.dtype,
+        shape: variable.shape,
+        data: allocate(variable.dtype, elementCount(variable.shape)),
+      } as HostArray);
+  }
 
   /** Records one step: gradients of the scalar `loss`, clipping, and what each parameter becomes. */
   update(loss: Tensor, options: UpdateOptions): UpdateResult {
