@@ -66,9 +66,12 @@ export function tokenizerFromJson(content: unknown, config: TokenizerConfig = de
     byteLength(ids) {
       if (json.decoder?.type !== "ByteLevel") return utf8Length(decode(ids));
       // Exact where the ids begin or end inside a character too: each visible character of a byte-level token is a byte.
-      const bytes = (id: number) =>
-        added.has(id) ? utf8Length(added.get(id)?.content ?? "") : (library.id_to_token(id)?.length ?? 0);
-      return Array.from(ids).reduce((sum, id) => sum + bytes(id), 0);
+      let bytes = 0;
+      for (let i = 0; i < ids.length; i++) {
+        const token = library.id_to_token(ids[i] as number) ?? "";
+        bytes += added.has(ids[i] as number) ? utf8Length(token) : token.length;
+      }
+      return bytes;
     },
     tokenToId: (token) => library.token_to_id(token),
     idToToken: (id) => library.id_to_token(id),

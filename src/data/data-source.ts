@@ -1,0 +1,43 @@
+/** What a training loop reads from. */
+
+import type { HostArray } from "../graph/host-array.js";
+
+/** The label of a place whose prediction does not count, as in PyTorch's `ignore_index`. */
+export const ignoredLabel = -100;
+
+export interface TokenBatch {
+  /** [batch, seq] */
+  readonly ids: HostArray<"int32">;
+  /** The token that follows each id, or `ignoredLabel`. [batch, seq] */
+  readonly labels: HostArray<"int32">;
+}
+
+/** A place in the stream of training data: plain data that a checkpoint can hold. */
+export interface DataPosition {
+  /** Chooses the order of the data. */
+  readonly seed: number;
+  readonly epoch: number;
+  /** Windows of this epoch that have been read. */
+  readonly window: number;
+}
+
+export const startOfData = (seed: number): DataPosition => ({ seed, epoch: 0, window: 0 });
+
+export interface DataSource {
+  /** Tokens in a window: `seq` of every batch. */
+  readonly context: number;
+  /** One more than the largest id that can occur. */
+  readonly vocabSize: number;
+  /**
+   * The batch at `position`, and where the next one starts: a pure function of position and batch size. Batches are always
+   * [batchSize, context]; where an epoch has fewer windows left, the other rows have ignored labels alone.
+   */
+  batch(position: DataPosition, batchSize: number): { readonly batch: TokenBatch; readonly next: DataPosition };
+  batchesPerEpoch(batchSize: number): number;
+  /** Every validation token that has one before it, once and in order, in batches filled up in the same way. */
+  validation(batchSize: number): Iterable<TokenBatch>;
+  /** Tokens that `validation` asks a model to predict. */
+  readonly validationTokenCount: number;
+  /** Their text's length [bytes of UTF-8]: a summed loss in nats makes `loss / ln 2 / validationBytes` bits per byte. */
+  readonly validationBytes: number;
+}

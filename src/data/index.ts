@@ -1,0 +1,4 @@
+export { type CorpusCard, type CorpusName, corpora } from "./corpora.js";
+export { type CorpusOptions, corpus, textFile } from "./corpus.js";
+export { type DataPosition, type DataSource, ignoredLabel, startOfData, type TokenBatch } from "./data-source.js";
+export { type PackedOptions, type PackedText, packed } from "./packed.js";
