@@ -3,10 +3,12 @@
 import type { Graph, Pass } from "../../graph/graph.js";
 import { broadcastInOperators } from "./broadcast-in-operators.js";
 import { commonSubexpressions } from "./common-subexpressions.js";
+import { simplify } from "./simplify.js";
+import { transposeIntoMatmul } from "./transpose-into-matmul.js";
 
-export { broadcastInOperators, commonSubexpressions };
+export { broadcastInOperators, commonSubexpressions, simplify, transposeIntoMatmul };
 
 /** Dead code needs no pass: a graph is what its outputs need. */
-export const standardPasses: readonly Pass[] = [commonSubexpressions, broadcastInOperators];
+export const standardPasses: readonly Pass[] = [simplify, transposeIntoMatmul, broadcastInOperators, commonSubexpressions];
 
 export const optimize = (graph: Graph): Graph => standardPasses.reduce((current, pass) => pass(current), graph);
