@@ -23,7 +23,8 @@ export async function writeTokenizerFiles(_directory: string, _json: TokenizerJs
 async function fetchJson(url: string): Promise<unknown> {
   try {
     const response = await fetch(url);
-    if (response.status === 404) return undefined;
+    const isPage = response.headers.get("content-type")?.startsWith("text/html"); // how development servers answer for a missing file
+    if (response.status === 404 || (response.ok && isPage)) return undefined;
     if (!response.ok) throw new Error(`the server answered ${response.status} ${response.statusText}`);
     return await response.json();
   } catch (cause) {
