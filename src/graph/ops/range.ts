@@ -1,12 +1,16 @@
 /** Whole numbers in a row, and what is made of comparing them. */
 
-import { ArgumentError } from "../../errors.js";
-import { addDims, type Dim, isStatic } from "../dim.js";
-import { type DType, onnxDType } from "../dtype.js";
+import { ArgumentError, DTypeError, ShapeError } from "../../errors.js";
+import { addDims, type Dim, isStatic, subDims } from "../dim.js";
+import { type DType, isInteger, onnxDType } from "../dtype.js";
 import type { OnnxBuilder, OnnxValue } from "../onnx-face.js";
 import { defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
+import { cast } from "./cast.js";
+import { equal, lessEqual } from "./compare.js";
 import { generate } from "./reference-math.js";
+import { where } from "./select.js";
+import { unsqueeze } from "./shape.js";
 
 interface RangeAttributes {
   readonly start: Dim;
@@ -52,4 +56,37 @@ export function range(size: Dim, dtype: DType = "int64", start: Dim = 0): Tensor
   if (isStatic(size) && (!Number.isInteger(size) || size < 0))
     throw new ArgumentError(`range: the size must be a whole number from 0, but ${size} was given.`);
   return rangeOp({ start, size, dtype });
+}
+
+/**
+ * Rows of zeros with a one at each index: indices [...] → [..., depth]. An index outside 0 … depth − 1 (an ignored label) gives
+ * a row of zeros.
+ */
+export function oneHot(indices: Tensor, depth: Dim, dtype: DType = "float32"): Tensor {
+  if (!isInteger(indices.dtype))
+    throw new DTypeError(`oneHot: indices must be integers, but they are ${indices.describe()}; use \`cast\`.`);
+  return cast(equal(unsqueeze(indices, -1), range(depth, indices.dtype)), dtype);
+}
+
+/**
+ * Which keys each query may see: bool [queries, keys], true where key j ≤ offset + i. `offset` is the position of the first
+ * query among the keys; by default the queries are the last ones, as when keys from a cache come before them.
+ */
+export function causalMask(queries: Dim, keys: Dim, offset: Dim = subDims(keys, queries)): Tensor {
+  // int32: WebGPU has no 64-bit integers.
+  return lessEqual(range(keys, "int32"), unsqueeze(range(queries, "int32", offset), 1));
+}
+
+/**
+ * x [..., rows, columns] with zeros above a diagonal: the main one by default, `diagonal` steps further right, or left where it
+ * is negative.
+ */
+export const tril = (x: Tensor, diagonal = 0): Tensor => where(lowerTriangle(x, diagonal), x, 0);
+
+/** x [..., rows, columns] with zeros below a diagonal; see `tril`. */
+export const triu = (x: Tensor, diagonal = 0): Tensor => where(lowerTriangle(x, diagonal - 1), 0, x);
+
+function lowerTriangle(x: Tensor, diagonal: number): Tensor {
+  if (x.rank < 2) throw new ShapeError(`A triangle needs rows and columns, but ${x.describe()} has ${x.rank} axes.`);
+  return causalMask(x.size(-2), x.size(-1), diagonal);
 }
