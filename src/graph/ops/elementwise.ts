@@ -3,7 +3,7 @@
 import { broadcastShapes, type Shape, sameDim } from "../dim.js";
 import type { DType } from "../dtype.js";
 import type { ExampleMaker, OpExample, OperandRange } from "../example.js";
-import { constant } from "../leaves.js";
+import { constant, constantScalar } from "../leaves.js";
 import { applyOp, defineOp, type NoAttributes } from "../op.js";
 import { Tensor } from "../tensor.js";
 import { sum } from "./reduction.js";
@@ -30,6 +30,10 @@ export function unbroadcast(gradient: Tensor, shape: Shape): Tensor {
   const summed = sum(gradient, { axes, keepDims: true });
   return missing === 0 ? summed : reshape(summed, shape);
 }
+
+/** Whether a tensor is known to be 0 everywhere, as the gradients of outputs are that nothing reads. */
+export const isZero = (x: Tensor): boolean =>
+  constantScalar(x.node.op.name === "expand" ? (x.node.inputs[0] as Tensor) : x) === 0;
 
 interface UnarySpec {
   readonly name: string;

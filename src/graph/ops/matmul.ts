@@ -7,7 +7,7 @@ import { defineOp, type ReferenceArray } from "../op.js";
 import type { Tensor } from "../tensor.js";
 import { unbroadcast } from "./elementwise.js";
 import { forEachIndex, reader, sizeOf } from "./reference-math.js";
-import { reshape } from "./shape.js";
+import { reshape, swapAxes } from "./shape.js";
 
 export interface MatmulOptions {
   /** Use aᵀ: the last two axes of a are swapped. Default false. */
@@ -46,22 +46,23 @@ const matmulOp = defineOp<MatmulAttributes>({
     ]),
   reference: ([a, b], { transposeA, transposeB }, { outputs }) =>
     product(a, b, transposeA, transposeB, outputs[0]?.shape as readonly number[]),
-  examples: (make) => [
-    { inputs: [make.float(["a", "b"]), make.float(["b", "c"])], attributes: { transposeA: false, transposeB: false } },
-    { inputs: [make.float(["b", "a"]), make.float(["c", "b"])], attributes: { transposeA: true, transposeB: true } },
-    { inputs: [make.float(["d", "a", "b"]), make.float(["b", "c"])], attributes: { transposeA: false, transposeB: false } },
-    { inputs: [make.float(["d", "a", "b"]), make.float(["c", "b"])], attributes: { transposeA: false, transposeB: true } },
-    { inputs: [make.float(["d", "b", "a"]), make.float(["b", "c"])], attributes: { transposeA: true, transposeB: false } },
-    { inputs: [make.float(["a", "b"]), make.float(["d", "b", "c"])], attributes: { transposeA: false, transposeB: false } },
-    {
-      inputs: [make.float(["d", 1, "a", "b"]), make.float([3, "c", "b"])],
-      attributes: { transposeA: false, transposeB: true },
-    },
-    {
-      inputs: [make.float(["d", 2, "b", "a"]), make.float(["d", 2, "b", "c"])],
-      attributes: { transposeA: true, transposeB: false },
-    },
-  ],
+  examples: (make) => {
+    const flags = (transposeA: boolean, transposeB: boolean) => ({ attributes: { transposeA, transposeB } });
+    // ONNX Runtime leaves the products of a batch unset, except the first, where the inner size is 0, and does not broadcast
+    // empty axes (both for a batch on the right or with transposed operands).
+    const filled = { empty: false };
+    return [
+      { inputs: [make.float(["a", "b"]), make.float(["b", "c"])], ...flags(false, false) },
+      { inputs: [make.float(["b", "a"]), make.float(["c", "b"])], ...flags(true, true) },
+      { inputs: [make.float(["d", "a", "b"]), make.float(["b", "c"])], ...flags(false, false) },
+      { inputs: [make.float(["d", "a", "b"]), make.float(["c", "b"])], ...flags(false, true) },
+      { inputs: [make.float(["d", "b", "a"]), make.float(["b", "c"])], ...flags(true, false), ...filled },
+      { inputs: [make.float(["a", "b"]), make.float(["d", "b", "c"])], ...flags(false, false), ...filled },
+      { inputs: [make.float(["b", "a"]), make.float(["d", 2, "c", "b"])], ...flags(true, true), ...filled },
+      { inputs: [make.float(["d", 1, "a", "b"]), make.float([3, "c", "b"])], ...flags(false, true), ...filled },
+      { inputs: [make.float(["d", 2, "b", "a"]), make.float(["d", 2, "b", "c"])], ...flags(true, false), ...filled },
+    ];
+  },
 });
 
 /**
@@ -90,23 +91,38 @@ function matrixSize(shape: Shape, transpose: boolean): readonly [Dim, Dim] {
   return transpose ? [columns, rows] : [rows, columns];
 }
 
-/** With A = op(a) and B = op(b): dA = dy · Bᵀ. A transposed operand asks for dAᵀ, which is a product with the flags exchanged. */
+/**
+ * With A = op(a) and B = op(b): dA = dy · Bᵀ. A transposed operand asks for dAᵀ, which is a product with the flags exchanged.
+ * Where a alone is a matrix, the sum over the batch of b is part of one product: the inner size n grows to ...·n.
+ */
 function leftGradient(dy: Tensor, a: Tensor, b: Tensor, { transposeA, transposeB }: MatmulAttributes): Tensor {
+  if (a.rank === 2 && b.rank > 2) {
+    const [dyRows, bRows] = [asRows(swapAxes(dy, -2, -1)), asRows(transposeB ? b : swapAxes(b, -2, -1))];
+    return transposeA ? crossProduct(bRows, dyRows) : crossProduct(dyRows, bRows);
+  }
   const da = transposeA
     ? matmulOp(b, dy, { transposeA: transposeB, transposeB: true })
     : matmulOp(dy, b, { transposeA: false, transposeB: !transposeB });
   return unbroadcast(da, a.shape);
 }
 
-/** dB = Aᵀ · dy. For a weight b [k, n] under a batch a [..., m, k] it is one product of [k, ...·m] and [...·m, n]. */
+/**
+ * dB = Aᵀ · dy. Where b alone is a matrix (a weight), the sum over the batch of a is part of one product: the inner size m grows
+ * to ...·m. Products that are summed afterwards would need memory for a weight gradient of each batch element.
+ */
 function rightGradient(dy: Tensor, a: Tensor, b: Tensor, { transposeA, transposeB }: MatmulAttributes): Tensor {
-  if (b.rank === 2 && a.rank > 2 && !transposeA)
-    return rightGradient(asRows(dy), asRows(a), b, { transposeA: false, transposeB });
+  if (b.rank === 2 && a.rank > 2) {
+    const [dyRows, aRows] = [asRows(dy), asRows(transposeA ? swapAxes(a, -2, -1) : a)];
+    return transposeB ? crossProduct(dyRows, aRows) : crossProduct(aRows, dyRows);
+  }
   const db = transposeB
     ? matmulOp(dy, a, { transposeA: true, transposeB: transposeA })
     : matmulOp(a, dy, { transposeA: !transposeA, transposeB: false });
   return unbroadcast(db, b.shape);
 }
+
+/** aᵀ · b */
+const crossProduct = (a: Tensor, b: Tensor): Tensor => matmulOp(a, b, { transposeA: true, transposeB: false });
 
 /** [..., m, n] → [...·m, n] */
 const asRows = (x: Tensor): Tensor => reshape(x, [productOf(x.shape.slice(0, -1)), x.size(-1)]);
