@@ -4,6 +4,7 @@ import { TsumikiError } from "../errors.js";
 import { formatShape, sameShape } from "./dim.js";
 import { isFloat } from "./dtype.js";
 import { nodesOf } from "./graph.js";
+import { constantScalar } from "./leaves.js";
 import { add } from "./ops/arithmetic.js";
 import { onesLike, zerosLike } from "./ops/fill.js";
 import type { Node, Tensor } from "./tensor.js";
@@ -22,29 +23,31 @@ export function grad(loss: Tensor, wrt: readonly Tensor[]): readonly Tensor[] {
   return vectorJacobian([loss], [onesLike(loss)], wrt);
 }
 
-/** Σ over `outputs` of seedᵀ·∂output/∂w for each `w` in `wrt`; `undefined` where no output depends on it. */
+/** Σ over `outputs` of seedᵀ·∂output/∂w for each `w` in `wrt`; zeros where no output depends on it. */
 export function vectorJacobian(outputs: readonly Tensor[], seeds: readonly Tensor[], wrt: readonly Tensor[]): readonly Tensor[] {
   return partialVectorJacobian(outputs, seeds, wrt).map((gradient, i) => gradient ?? zerosLike(wrt[i] as Tensor));
 }
 
+export interface PartialOptions {
+  /** Nodes with a smaller id count as constants, unless they are in `wrt`: only what was made since is differentiated. */
+  readonly since?: number;
+}
+
+/** The same, with `undefined` where no output depends on `w`. */
 export function partialVectorJacobian(
   outputs: readonly Tensor[],
   seeds: readonly Tensor[],
   wrt: readonly Tensor[],
+  { since = 0 }: PartialOptions = {},
 ): readonly (Tensor | undefined)[] {
   for (const tensor of wrt)
     if (!isFloat(tensor.dtype)) throw new TsumikiError("GRADIENT", `${tensor.describe()} has no gradient: only floats have.`);
 
   const targets = new Set(wrt);
-  const stops = new Set(wrt.map((tensor) => tensor.node));
-  const nodes = nodesOf(
-    outputs,
-    (node) =>
-      node.outputs.length === 1 &&
-      stops.has(node) &&
-      targets.has(node.outputs[0] as Tensor) &&
-      !outputs.includes(node.outputs[0] as Tensor),
-  );
+  // Nothing older than the oldest target depends on one.
+  const oldest = wrt.reduce((id, tensor) => Math.min(id, tensor.node.id), Number.POSITIVE_INFINITY);
+  const first = Math.max(since, oldest);
+  const nodes = nodesOf(outputs, (node) => node.id < first).filter((node) => node.id >= first);
   const leads = dependents(nodes, targets);
 
   const gradients = new Map<Tensor, Tensor>();
@@ -70,6 +73,11 @@ export function partialVectorJacobian(
             "GRADIENT",
             `The vjp of '${node.op.name}' gave a gradient of shape ${formatShape(gradient.shape)} for operand ${k}, which has shape ${formatShape(input.shape)}.`,
           );
+        if (gradient.dtype !== input.dtype)
+          throw new TsumikiError(
+            "GRADIENT",
+            `The vjp of '${node.op.name}' gave a ${gradient.dtype} gradient for operand ${k}, which is ${input.dtype}.`,
+          );
         accumulate(input, gradient);
       });
     });
@@ -85,4 +93,10 @@ function dependents(nodes: readonly Node[], targets: ReadonlySet<Tensor>): Reado
     for (const output of node.outputs) if (isFloat(output.dtype)) reached.add(output);
   }
   return reached;
+}
+
+/** Whether it can be seen that nothing flows back: a vjp may leave out what it would compute from such a gradient. */
+export function isZeros(gradient: Tensor): boolean {
+  const { op, inputs } = gradient.node;
+  return constantScalar(op.name === "expand" ? (inputs[0] as Tensor) : gradient) === 0;
 }

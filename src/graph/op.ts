@@ -45,6 +45,8 @@ export interface OnnxContext<A> {
 export interface ReferenceContext {
   readonly inputs: readonly { readonly dtype: DType; readonly shape: readonly number[] }[];
   readonly outputs: readonly { readonly dtype: DType; readonly shape: readonly number[] }[];
+  /** Runs a body (of a `scan`) with values for its placeholders; rounds as the engine does outside of it. */
+  evaluate(outputs: readonly Tensor[], given: ReadonlyMap<Tensor, ReferenceArray>): readonly ReferenceArray[];
 }
 
 /** How an engine is told of a node. The standard face is in the operator; an engine may prefer another (a lowering). */

@@ -1,0 +1,138 @@
+/** The reference engine: slow, in float64, plain TypeScript. Its buffers are host arrays. */
+
+import { readFileSlice } from "#platform/engine/reference/file-slice";
+import { ArgumentError, DTypeError, ShapeError, TsumikiError } from "../../errors.js";
+import { formatShape, sameShape } from "../../graph/dim.js";
+import { allocate, bytesPerElement, checkArray, type DType, encode, view } from "../../graph/dtype.js";
+import { elementCount, type HostArray, hostArray, toNumbers } from "../../graph/host-array.js";
+import { type Engine, type EngineBuffer, type LoadedModel, type ModelSource, noLowering } from "../engine.js";
+import { evaluate } from "./interpret.js";
+
+export interface ReferenceEngineOptions {
+  /** Keep float64 inside a run; only what is stored in buffers is rounded to its dtype. Default false. */
+  readonly exact?: boolean;
+}
+
+export function referenceEngine(options: ReferenceEngineOptions = {}): Engine {
+  return new ReferenceEngine(options.exact ?? false);
+}
+
+class ReferenceEngine implements Engine {
+  readonly name = "reference";
+  readonly device = "cpu";
+  readonly version = "float64";
+  readonly threads = 1;
+  readonly lowering = noLowering;
+  readonly #exact: boolean;
+  /** Buffers that have not been released. */
+  readonly #buffers = new Set<EngineBuffer>();
+  #closed = false;
+
+  constructor(exact: boolean) {
+    this.#exact = exact;
+  }
+
+  async allocate(dtype: DType, shape: readonly number[]): Promise<EngineBuffer> {
+    return this.#keep(hostArray(dtype, shape, allocate(dtype, elementCount(shape))));
+  }
+
+  async upload(array: HostArray): Promise<EngineBuffer> {
+    return this.#keep(copyOf(array));
+  }
+
+  async write(buffer: EngineBuffer, array: HostArray): Promise<void> {
+    const target = this.#array(buffer);
+    const { data } = copyOf(array);
+    if (array.dtype !== target.dtype) throw new DTypeError(`A buffer of ${target.dtype} cannot take ${array.dtype}.`);
+    if (!sameShape(array.shape, target.shape))
+      throw new ShapeError(`A buffer of shape ${formatShape(target.shape)} cannot take ${formatShape(array.shape)}.`);
+    (target.data as Float32Array).set(data as Float32Array);
+  }
+
+  async read(buffer: EngineBuffer): Promise<HostArray> {
+    return copyOf(this.#array(buffer));
+  }
+
+  async release(buffer: EngineBuffer): Promise<void> {
+    this.#buffers.delete(buffer);
+  }
+
+  async load({ graph, frozen, externalFiles }: ModelSource): Promise<LoadedModel> {
+    this.#checkOpen();
+    const constants = new Map<string, HostArray>();
+    for (const [name, value] of frozen) {
+      if (!("location" in value)) {
+        constants.set(name, copyOf(value));
+        continue;
+      }
+      const file = externalFiles.find(({ location }) => location === value.location);
+      const tensor = graph.inputs.get(name);
+      if (!file || !tensor)
+        throw new TsumikiError("ENGINE", `The weights '${name}' lie in ${value.location}, which the model does not bring along.`);
+      const bytes = await readFileSlice(file.path, value.offset, value.length);
+      const data = view(tensor.dtype, bytes.buffer, 0, value.length / bytesPerElement(tensor.dtype));
+      constants.set(name, hostArray(tensor.dtype, tensor.shape as readonly number[], data));
+    }
+
+    let released = false;
+    return {
+      run: async (inputs, outputs) => {
+        this.#checkOpen();
+        if (released) throw new TsumikiError("RELEASED", "The model was used after its release.");
+        const given = new Map(constants);
+        for (const [name, buffer] of inputs) given.set(name, this.#array(buffer));
+        const inUse = new Set(inputs.values());
+        for (const [name, buffer] of outputs)
+          if (buffer && inUse.has(buffer)) throw new ArgumentError(`The buffer of output '${name}' is an input of the same run.`);
+        const values = evaluate(graph, given, { exact: this.#exact, outputs: outputs.keys() });
+        const results = new Map<string, EngineBuffer>();
+        for (const [name, buffer] of outputs) {
+          const dtype = graph.outputs.get(name)?.dtype as DType;
+          const value = asDType(values.get(name) as HostArray, dtype);
+          if (buffer) await this.write(buffer, value);
+          results.set(name, buffer ?? this.#keep(value));
+        }
+        return results;
+      },
+      release: async () => {
+        released = true;
+        constants.clear();
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#buffers.clear();
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new TsumikiError("RELEASED", "The reference engine was used after it was closed.");
+  }
+
+  #keep(array: HostArray): EngineBuffer {
+    this.#checkOpen();
+    this.#buffers.add(array);
+    return array;
+  }
+
+  #array(buffer: EngineBuffer): HostArray {
+    this.#checkOpen();
+    if (!this.#buffers.has(buffer))
+      throw new TsumikiError(
+        "RELEASED",
+        "The buffer was released, or another engine made it: only the engine that made a buffer can use it.",
+      );
+    return buffer as HostArray;
+  }
+}
+
+/** Checked, so that a buffer is what it says. */
+function copyOf({ dtype, shape, data }: HostArray): HostArray {
+  checkArray(dtype, data, "The data of a buffer");
+  return hostArray(dtype, shape, data.slice() as typeof data);
+}
+
+/** Of an exact run the results are float64 whatever they were declared as. */
+const asDType = (array: HostArray, dtype: DType): HostArray =>
+  array.dtype === dtype ? array : hostArray(dtype, array.shape, encode(dtype, toNumbers(array)));

@@ -1,0 +1,15 @@
+/** All families of operators. Importing this file registers every operator. */
+
+export * from "./activation.js";
+export * from "./arithmetic.js";
+export * from "./cast.js";
+export * from "./compare.js";
+export * from "./fill.js";
+export * from "./indexing.js";
+export * from "./matmul.js";
+export * from "./range.js";
+export * from "./reduce.js";
+export * from "./select.js";
+export * from "./shape.js";
+export * from "./shape-slice.js";
+export * from "./softmax.js";

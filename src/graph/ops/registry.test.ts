@@ -1,0 +1,128 @@
+/** Generated from the registry: whatever operator is defined, its faces are compared with one another. */
+
+import { readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import "../barrier.js";
+import "../custom-gradient.js";
+import "../scan.js";
+import { isStaticShape } from "../dim.js";
+import { constant } from "../leaves.js";
+import { applyOp, type OpDefinition, operators, type ReferenceArray } from "../op.js";
+import type { Tensor } from "../tensor.js";
+import { casesOf, type OpCase } from "../testing/cases.js";
+import {
+  gradientDTypeProblems,
+  secondOrderProblems,
+  shapeProblems,
+  symbolicProblems,
+  vjpProblems,
+} from "../testing/check-operator.js";
+import { groupByExample } from "../testing/compare.js";
+import { mul } from "./index.js";
+
+const registered = operators();
+
+/** Prefixed with the case, so that a failure says where. */
+const inCases = (cases: readonly OpCase[], problems: (testCase: OpCase) => readonly string[]): readonly string[] =>
+  cases.flatMap((testCase) => problems(testCase).map((problem) => `${testCase.label}: ${problem}`));
+
+const ofKind = (definition: OpDefinition, ...kinds: readonly OpCase["kind"][]): readonly OpCase[] =>
+  casesOf(definition).filter(({ kind }) => kinds.includes(kind));
+
+describe.each(registered.map((definition) => ({ name: definition.name, definition })))("$name", ({ definition }) => {
+  it("has examples with operands that can be drawn", () => {
+    expect(ofKind(definition, "typical").length).toBeGreaterThan(0);
+  });
+
+  it("computes what its shape says, also for sizes 1 and 0", () => {
+    expect(inCases(casesOf(definition), shapeProblems)).toEqual([]);
+  });
+
+  it("has a vjp that agrees with finite differences", () => {
+    expect(inCases(casesOf(definition), vjpProblems)).toEqual([]);
+  });
+
+  it("has a vjp that can be differentiated", () => {
+    expect(inCases(ofKind(definition, "typical", "ones"), secondOrderProblems)).toEqual([]);
+  });
+
+  it("computes the same with symbolic sizes", () => {
+    expect([...groupByExample(casesOf(definition)).values()].flatMap(symbolicProblems)).toEqual([]);
+  });
+
+  it.each(["float64", "float16", "bfloat16"] as const)("has gradients of the operands' dtype: %s", (float) => {
+    expect(inCases(ofKind(definition, "typical"), (testCase) => gradientDTypeProblems(testCase, float))).toEqual([]);
+  });
+});
+
+describe("the registry", () => {
+  it("has every operator once ops/index.ts is imported", async () => {
+    const folder = fileURLToPath(new URL(".", import.meta.url));
+    for (const file of readdirSync(folder)) if (/(?<!\.test)\.ts$/.test(file)) await import(/* @vite-ignore */ `./${file}`);
+    const missed = operators().filter((definition) => !registered.includes(definition));
+    expect(missed.map(({ name }) => name)).toEqual([]);
+  });
+});
+
+describe("the checks", () => {
+  const product = registered.find(({ name }) => name === "mul") as OpDefinition;
+  const firstCase = (definition: OpDefinition): OpCase => casesOf(definition)[0] as OpCase;
+
+  it("find nothing wrong with a product", () => {
+    expect(vjpProblems(firstCase(product))).toEqual([]);
+  });
+
+  it("notice a wrong vjp", () => {
+    // The gradient by each factor is that factor, not the other one.
+    const wrong: OpDefinition = {
+      ...product,
+      vjp: ({ inputs: [a, b], gradients: [dy] }) => [a, b].map((x) => x && dy && mul(dy, x)),
+    };
+    expect(vjpProblems(firstCase(wrong)).length).toBeGreaterThan(0);
+  });
+
+  it("notice a vjp that is right but has a wrong gradient", () => {
+    const frozen: OpDefinition = { ...product, vjp: "nonDifferentiable" };
+    const wrong: OpDefinition = {
+      ...product,
+      vjp: ({ inputs: [a, b], gradients: [dy] }) => [b, a].map((x) => x && dy && (applyOp(frozen, [dy, x], {})[0] as Tensor)),
+    };
+    expect(vjpProblems(firstCase(wrong))).toEqual([]);
+    expect(secondOrderProblems(firstCase(wrong)).length).toBeGreaterThan(0);
+  });
+
+  it("notice a forgotten gradient", () => {
+    const wrong: OpDefinition = { ...product, vjp: () => [undefined, undefined] };
+    expect(vjpProblems(firstCase(wrong)).length).toBeGreaterThan(0);
+  });
+
+  it("notice a result of another shape than declared", () => {
+    const wrong: OpDefinition = {
+      ...product,
+      outputTypes: ([a]) => [{ dtype: "float32", shape: [...(a?.shape ?? []), 1] }],
+      reference: ([a]) => [a as ReferenceArray],
+    };
+    expect(() => shapeProblems(firstCase(wrong))).toThrow(/mul: output 0 is declared as \[2, 3, 1\], but has the shape \[2, 3\]/);
+  });
+
+  it("notice gradients that mix dtypes", () => {
+    const wrong: OpDefinition = {
+      ...product,
+      vjp: ({ inputs: [a, b], gradients: [dy] }) => [b, a].map((x) => x && dy && mul(mul(dy, x), constant(1))),
+    };
+    expect(() => gradientDTypeProblems(firstCase(wrong), "float16")).toThrow(/float16 and float32/);
+  });
+
+  it("notice a result that depends on how the sizes were given", () => {
+    const wrong: OpDefinition = {
+      ...product,
+      vjp: "nonDifferentiable",
+      outputTypes: ([a]) => {
+        const { shape } = a as Tensor;
+        return [{ shape, dtype: isStaticShape(shape) ? "float32" : "float64" }];
+      },
+    };
+    expect(symbolicProblems([firstCase(wrong)])[0]).toContain("with symbolic sizes: the dtype is float64");
+  });
+});
