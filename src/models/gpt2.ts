@@ -6,14 +6,16 @@
  */
 
 import { ArgumentError } from "../errors.js";
+import type { Dim } from "../graph/dim.js";
 import { geluTanh } from "../graph/ops/activation.js";
 import { add } from "../graph/ops/arithmetic.js";
 import { matmul } from "../graph/ops/matmul.js";
 import { range } from "../graph/ops/range.js";
+import { reshape, squeeze, transpose } from "../graph/ops/shape.js";
 import { split } from "../graph/ops/shape-slice.js";
 import type { Tensor } from "../graph/tensor.js";
 import { Parameter } from "../graph/variable.js";
-import { attend, type LayerCache, type Mask, mergeHeads, splitHeads } from "../nn/attention.js";
+import { attend, type LayerCache, type Mask, mergeHeads } from "../nn/attention.js";
 import { dropout } from "../nn/dropout.js";
 import { normal, zeros } from "../nn/initializers.js";
 import { Embedding } from "../nn/linear.js";
@@ -107,11 +109,9 @@ export class GPT2Attention extends Module {
   /** x [batch, seq, nEmbd] → [batch, seq, nEmbd] */
   forward(x: Tensor, mask: Mask, cache?: LayerCache): Tensor {
     const { nEmbd, nHead, attnPdrop, residPdrop } = this.#config;
-    const [q, k, v] = split(this.cAttn.forward(x), 3, -1).map((part) => splitHeads(part, nEmbd / nHead)) as [
-      Tensor,
-      Tensor,
-      Tensor,
-    ];
+    const [batch, seq] = x.shape as readonly [Dim, Dim, Dim];
+    const heads = transpose(reshape(this.cAttn.forward(x), [batch, seq, 3, nHead, nEmbd / nHead]), [2, 0, 3, 1, 4]);
+    const [q, k, v] = split(heads, 3, 0).map((part) => squeeze(part, 0)) as [Tensor, Tensor, Tensor]; // [batch, nHead, seq, headDim]
     const mixed = attend(q, k, v, { mask, cache, dropout: attnPdrop }); // [batch, nHead, seq, headDim]
     return dropout(this.cProj.forward(mergeHeads(mixed)), residPdrop);
   }

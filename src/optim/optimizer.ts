@@ -137,7 +137,7 @@ export abstract class Optimizer {
   #apply(gradients: readonly Tensor[], { learningRate, clipNorm }: UpdateOptions): UpdateResult {
     if (clipNorm !== undefined && !(clipNorm > 0))
       throw new ArgumentError(`Gradients are clipped to a norm above 0, but clipNorm is ${clipNorm}.`);
-    const gradientNorm = sqrt(gradients.map((gradient) => sum(mul(gradient, gradient))).reduce((a, b) => add(a, b)));
+    const gradientNorm = sqrt(sumOfSquares(gradients));
     const scale = clipNorm === undefined ? undefined : minimum(div(clipNorm, add(gradientNorm, 1e-6)), 1);
     const rate = learningRate instanceof Tensor ? learningRate : constant(learningRate);
     this.beginUpdate();
@@ -147,4 +147,14 @@ export abstract class Optimizer {
     });
     return { gradientNorm };
   }
+}
+
+/**
+ * Σ of all squares, added from the last gradient to the first. Gradients of the last layers are made first, and an engine
+ * that computes on demand (ONNX Runtime does, operands that were recorded last before others) then makes each gradient as
+ * soon as it can be made, so that what it is made from can be forgotten. Added the other way round, the 29 M-parameter
+ * step of `bench train` holds 1 GB more.
+ */
+function sumOfSquares(gradients: readonly Tensor[]): Tensor {
+  return gradients.map((gradient) => sum(mul(gradient, gradient))).reduceRight((total, square) => add(square, total));
 }
