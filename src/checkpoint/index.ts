@@ -9,6 +9,7 @@ export {
   type SafetensorsFile,
   writeSafetensors,
 } from "#platform/checkpoint/safetensors-file";
+export { loadVariables, type MatchOptions, openVariables, saveVariables } from "#platform/checkpoint/variables";
 export { toCheckpointName, toPropertyPath } from "./names.js";
 export {
   decodeSafetensors,

@@ -1,0 +1,38 @@
+/** Saved models in a page: loaded from an address. */
+
+import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
+import { convertFloats, matchTensors } from "../checkpoint/variable-match.js";
+import { fetchBytes } from "../data/fetch-bytes.js";
+import { TsumikiError } from "../errors.js";
+import type { HostArray } from "../graph/host-array.js";
+import { checkpointVariables, modelFromConfig, tensorMatch } from "./architectures.js";
+import type * as node from "./saved-model.node.js";
+
+export type { LoadModelOptions, SaveModelOptions } from "./saved-model.node.js";
+
+export const saveModel: typeof node.saveModel = async (_model, directory) => {
+  throw new TsumikiError(
+    "ARGUMENT",
+    `A page cannot write the directory ${directory}. Offer the bytes of encodeSafetensors as a download.`,
+  );
+};
+
+/** The model whose `config.json` and `model.safetensors` lie below an address. */
+export const loadModel: typeof node.loadModel = async (directory, { weights } = {}) => {
+  const base = directory.endsWith("/") ? directory : `${directory}/`;
+  const configUrl = `${base}config.json`;
+  const model = modelFromConfig(parseJson(await fetchBytes(configUrl), configUrl), configUrl);
+  const weightsUrl = weights ?? `${base}model.safetensors`;
+  const { tensors } = decodeSafetensors(await fetchBytes(weightsUrl), weightsUrl);
+  for (const [variable, name] of matchTensors(weightsUrl, tensors, checkpointVariables(model), tensorMatch(model)))
+    variable.write(convertFloats(tensors.get(name) as HostArray, variable.dtype));
+  return model;
+};
+
+function parseJson(bytes: Uint8Array, url: string): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    throw new TsumikiError("CONFIG", `${url} is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}

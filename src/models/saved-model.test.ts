@@ -1,0 +1,270 @@
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.js";
+import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
+import { type DType, encode } from "../graph/dtype.js";
+import { type HostArray, toNumbers } from "../graph/host-array.js";
+import { compile } from "../program/compile.js";
+import { int32 } from "../program/signature.js";
+import { trainTokenizer } from "../tokenizer/index.js";
+import { type CausalLM, GPT2, Llama, loadModel, modelFromConfig, saveModel } from "./index.js";
+
+const golden = fileURLToPath(new URL("../../reference/golden/", import.meta.url));
+
+let folder: string;
+let directory: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tsumiki-model-"));
+  directory = join(folder, "models", "whale");
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const gpt2 = () => new GPT2({ vocabSize: 20, nEmbd: 8, nLayer: 2, nHead: 2, nPositions: 6 }).initialize(3);
+const llama = (tieWordEmbeddings: boolean) =>
+  new Llama({
+    ...{ vocabSize: 20, hiddenSize: 8, intermediateSize: 12, numHiddenLayers: 2, numAttentionHeads: 2, numKeyValueHeads: 1 },
+    ...{ ropeTheta: 500, maxPositionEmbeddings: 16, tieWordEmbeddings },
+  }).initialize(3);
+
+const values = async (model: CausalLM) =>
+  Object.fromEntries(
+    await Promise.all([...model.variables()].map(async ([path, variable]) => [path, [...toNumbers(await variable.read())]])),
+  ) as Record<string, number[]>;
+const fails = (code: string, message: RegExp) => expect.objectContaining({ code, message: expect.stringMatching(message) });
+const config = async () => JSON.parse(await readFile(join(directory, "config.json"), "utf8")) as Record<string, unknown>;
+
+/** The tensors of a saved model, changed and written again. */
+async function rewrite(change: (tensors: Map<string, HostArray>) => void): Promise<void> {
+  const path = join(directory, "model.safetensors");
+  const { metadata, tensors } = decodeSafetensors(await readFile(path));
+  change(tensors);
+  const entries = [...tensors].map(([name, { data, ...rest }]) => ({ name, ...rest, data: () => data }));
+  await writeSafetensors(path, entries, metadata);
+}
+
+async function logits(model: CausalLM, ids: HostArray<"int32">, frozen: boolean): Promise<Float64Array> {
+  await using program = compile((inputs) => ({ logits: model.forward(inputs.ids) }), { ids: int32("batch", "seq") }, { frozen });
+  return (await program({ ids })).logits.toNumbers();
+}
+
+describe.each([
+  ["gpt2", gpt2],
+  ["llama, tied", () => llama(true)],
+  ["llama, untied", () => llama(false)],
+])("%s", (_, make) => {
+  it("comes back as it was saved", async () => {
+    const model = make();
+    await saveModel(model, directory);
+    expect((await readdir(directory)).sort()).toEqual(["config.json", "generation_config.json", "model.safetensors"]);
+    expect(await readdir(join(folder, "models"))).toEqual(["whale"]);
+    const loaded = await loadModel(directory);
+    expect(loaded).toBeInstanceOf(model.constructor);
+    expect(loaded.toConfig()).toEqual(model.toConfig());
+    expect(await values(loaded)).toEqual(await values(model));
+  });
+
+  it("is saved under the names of transformers, shared parameters once", async () => {
+    const model = make();
+    await saveModel(model, directory);
+    await using file = await readSafetensors(join(directory, "model.safetensors"));
+    expect(file.metadata).toEqual({ format: "pt" });
+    expect(file.tensors.size).toBe(model.variables().size);
+    const expected = model instanceof GPT2 ? "transformer.h.1.mlp.c_fc.weight" : "model.layers.1.self_attn.q_proj.weight";
+    expect([...file.tensors.keys()]).toContain(expected);
+    expect(file.tensors.has("lm_head.weight")).toBe(model instanceof Llama && model.lmHead !== undefined);
+  });
+});
+
+describe("from transformers", () => {
+  it.each(["gpt2", "llama-tied", "llama-untied"])("%s: computes the golden logits out of the file", async (name) => {
+    const { tensors } = decodeSafetensors(await readFile(join(golden, `${name}.safetensors`)));
+    const about = JSON.parse(await readFile(join(golden, `${name}.json`), "utf8")) as { config: object };
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, "config.json"), JSON.stringify(about.config));
+    const parameters = [...tensors]
+      .filter(([key]) => key.startsWith("parameter."))
+      .map(([key, { data, ...rest }]) => ({ name: key.slice("parameter.".length), ...rest, data: () => data }));
+    await writeSafetensors(join(directory, "model.safetensors"), parameters);
+
+    const model = await loadModel(directory);
+    expect([...model.parameters().values()].every(({ file }) => file !== undefined)).toBe(true);
+    const expected = toNumbers(tensors.get("logits") as HostArray);
+    for (const frozen of [true, false]) {
+      const actual = await logits(model, tensors.get("ids") as HostArray<"int32">, frozen);
+      expect(Math.max(...actual.map((value, i) => Math.abs(value - (expected[i] as number))))).toBeLessThan(1e-4);
+    }
+  });
+
+  it("may have no prefix, and masks and a tied output that older releases kept", async () => {
+    const model = gpt2();
+    await saveModel(model, directory);
+    const mask: HostArray = { dtype: "bool", shape: [1, 1, 6, 6], data: new Uint8Array(36) };
+    await rewrite((tensors) => {
+      for (const [name, tensor] of [...tensors]) {
+        tensors.delete(name);
+        tensors.set(name.replace("transformer.", ""), tensor);
+      }
+      for (const layer of [0, 1]) tensors.set(`h.${layer}.attn.bias`, mask).set(`h.${layer}.attn.masked_bias`, mask);
+      tensors.set("lm_head.weight", tensors.get("wte.weight") as HostArray);
+    });
+    expect(await values(await loadModel(directory))).toEqual(await values(model));
+  });
+
+  it.each(["float16", "bfloat16"] as const)("may be %s, which is converted when it is read", async (dtype: DType) => {
+    const model = llama(true);
+    await saveModel(model, directory);
+    await rewrite((tensors) => {
+      for (const [name, tensor] of tensors)
+        tensors.set(name, { dtype, shape: tensor.shape, data: encode(dtype, toNumbers(tensor)) } as HostArray);
+    });
+    const loaded = await loadModel(directory);
+    const [original, rounded] = [await values(model), await values(loaded)];
+    const precision = dtype === "float16" ? 2 ** -11 : 2 ** -8;
+    for (const [path, numbers] of Object.entries(original))
+      numbers.forEach((value, i) => {
+        expect(Math.abs((rounded[path]?.[i] as number) - value)).toBeLessThanOrEqual(precision * Math.abs(value) + 1e-7);
+      });
+    expect(rounded).not.toEqual(original);
+    await saveModel(loaded, directory); // over the file that it lies in, as float32 now
+    expect(await values(loaded)).toEqual(rounded);
+    expect([...loaded.parameters().values()].every(({ file }) => file !== undefined)).toBe(true);
+  });
+
+  it("keeps the ids of special tokens and the generation settings when it is saved again", async () => {
+    await saveModel(llama(true), directory);
+    await writeFile(
+      join(directory, "config.json"),
+      JSON.stringify({ ...(await config()), eos_token_id: [2, 7], bos_token_id: 1 }),
+    );
+    await writeFile(join(directory, "generation_config.json"), JSON.stringify({ temperature: 0.6 }));
+    const model = await loadModel(directory);
+    directory = join(folder, "tuned");
+    await saveModel(model, directory);
+    expect(await config()).toMatchObject({ eos_token_id: [2, 7], bos_token_id: 1, pad_token_id: null });
+    expect(JSON.parse(await readFile(join(directory, "generation_config.json"), "utf8"))).toEqual({ temperature: 0.6 });
+  });
+
+  it("reads the base of the rotary wavelengths where old and new releases write it", async () => {
+    await saveModel(llama(true), directory);
+    const { rope_parameters: parameters, rope_theta: theta, ...rest } = await config();
+    expect([parameters, theta]).toEqual([{ rope_type: "default", rope_theta: 500 }, 500]);
+    expect(modelFromConfig({ ...rest, rope_parameters: parameters }).toConfig()).toMatchObject({ ropeTheta: 500 });
+    expect(modelFromConfig({ ...rest, rope_theta: 700 }).toConfig()).toMatchObject({ ropeTheta: 700 });
+    expect(modelFromConfig(rest).toConfig()).toMatchObject({ ropeTheta: 10_000 });
+  });
+});
+
+describe("a directory that does not fit is refused whole", () => {
+  beforeEach(() => saveModel(gpt2(), directory));
+
+  it("names all that is missing, unknown or of another shape at once", async () => {
+    await rewrite((tensors) => {
+      tensors.delete("transformer.ln_f.weight");
+      tensors.delete("transformer.h.0.ln_1.bias");
+      tensors.set("transformer.ln_g.weight", { dtype: "float32", shape: [1], data: new Float32Array(1) });
+      tensors.set("transformer.wpe.weight", { dtype: "float32", shape: [5, 8], data: new Float32Array(40) });
+      tensors.set("transformer.ln_f.bias", { dtype: "int32", shape: [8], data: new Int32Array(8) });
+    });
+    const error = await loadModel(directory).catch((cause: Error) => cause);
+    expect(error).toMatchObject({ code: "CHECKPOINT" });
+    for (const part of [
+      /missing: transformer\.h\.0\.ln_1\.bias, transformer\.ln_f\.weight$/m,
+      /not expected: transformer\.ln_g\.weight$/m,
+      /transformer\.wpe\.weight is \[5, 8\] and should be \[6, 8\]/,
+      /transformer\.ln_f\.bias is int32 and should be float32/,
+      /nothing of it was loaded/,
+    ])
+      expect((error as Error).message).toMatch(part);
+  });
+
+  it("refuses a truncated and a foreign file", async () => {
+    const path = join(directory, "model.safetensors");
+    await truncate(path, (await readFile(path)).length - 3);
+    await expect(loadModel(directory)).rejects.toThrow(fails("CHECKPOINT", /tensor "transformer\.\S+" ends at byte/));
+    await writeFile(path, "a pickle, perhaps");
+    await expect(loadModel(directory)).rejects.toThrow(fails("CHECKPOINT", /cannot be read as safetensors/));
+  });
+
+  it("refuses a configuration of another architecture, or one that it cannot follow", async () => {
+    const original = await config();
+    const write = (changed: object) => writeFile(join(directory, "config.json"), JSON.stringify({ ...original, ...changed }));
+    await write({ model_type: "mamba" });
+    await expect(loadModel(directory)).rejects.toThrow(
+      fails("CONFIG", /config\.json has model_type "mamba"; known are gpt2, llama/),
+    );
+    await write({ model_type: undefined });
+    await expect(loadModel(directory)).rejects.toThrow(fails("CONFIG", /has no model_type/));
+    await write({ n_layer: 0, activation_function: "relu" });
+    await expect(loadModel(directory)).rejects.toThrow(fails("CONFIG", /n_layer[\s\S]*activation_function/));
+    await write({ n_head: 3 });
+    await expect(loadModel(directory)).rejects.toThrow(
+      fails("CONFIG", /config\.json: GPT2: nEmbd 8 cannot be shared by 3 heads/),
+    );
+    await writeFile(join(directory, "config.json"), '{"model_type": "gp');
+    await expect(loadModel(directory)).rejects.toThrow(fails("CONFIG", /config\.json is not JSON; it may be truncated/));
+    await writeFile(join(directory, "config.json"), "[]");
+    await expect(loadModel(directory)).rejects.toThrow(fails("CONFIG", /does not hold an object/));
+  });
+
+  it("says what a directory without a model holds", async () => {
+    await rm(join(directory, "model.safetensors"));
+    await expect(loadModel(directory)).rejects.toThrow(
+      fails("CHECKPOINT", /no model\.safetensors in .*whale\. It holds config\.json/),
+    );
+    await writeFile(join(directory, "pytorch_model.bin"), "");
+    await expect(loadModel(directory)).rejects.toThrow(fails("CHECKPOINT", /PyTorch's own format: save it as safetensors/));
+    await writeFile(join(directory, "model-00001-of-00002.safetensors"), "");
+    await expect(loadModel(directory)).rejects.toThrow(fails("CHECKPOINT", /spread over several files/));
+    await expect(loadModel(join(folder, "nowhere"))).rejects.toThrow(
+      fails("CONFIG", /is not a saved model.*empty or does not exist/),
+    );
+  });
+});
+
+describe("saving", () => {
+  it("writes the tokenizer beside the model", async () => {
+    await saveModel(gpt2(), directory, { tokenizer: await trainTokenizer("call me ishmael", { model: "character" }) });
+    expect(await readdir(directory)).toEqual(expect.arrayContaining(["tokenizer.json", "tokenizer_config.json"]));
+  });
+
+  it("leaves nothing behind when a new directory cannot be completed, and the old file when one is replaced", async () => {
+    const broken = gpt2();
+    broken.lnF.weight.moveTo({ read: () => Promise.reject(new Error("the device was lost")) });
+    await expect(saveModel(broken, directory)).rejects.toThrow("the device was lost");
+    expect(await readdir(join(folder, "models"))).toEqual([]);
+    const model = gpt2();
+    await saveModel(model, directory);
+    await expect(saveModel(broken, directory)).rejects.toThrow("the device was lost");
+    expect(await values(await loadModel(directory))).toEqual(await values(model));
+    expect((await readdir(directory)).sort()).toEqual(["config.json", "generation_config.json", "model.safetensors"]);
+  });
+
+  it("moves parameters that lay in the file it replaces, and another model notices that its file is gone", async () => {
+    await saveModel(gpt2(), directory);
+    const [model, other] = [await loadModel(directory), await loadModel(directory)];
+    const before = await values(model);
+    model
+      .variables()
+      .get("lnF.weight")
+      ?.write({ dtype: "float32", shape: [8], data: new Float32Array(8).fill(5) });
+    await saveModel(model, directory);
+    expect(await values(model)).toEqual({ ...before, "lnF.weight": Array(8).fill(5) });
+    await expect(values(other)).rejects.toThrow(fails("CHECKPOINT", /was replaced or removed after tensor .* was opened in it/));
+    await expect(logits(other, { dtype: "int32", shape: [1, 1], data: Int32Array.of(1) }, true)).rejects.toThrow(
+      fails("CHECKPOINT", /was replaced or removed/),
+    );
+    expect(await values(await loadModel(directory))).toEqual(await values(model));
+  });
+
+  it("takes the parameters from another file when it is told to", async () => {
+    const model = gpt2();
+    await saveModel(model, directory);
+    const elsewhere = join(folder, "step-000100.safetensors");
+    await copyFile(join(directory, "model.safetensors"), elsewhere);
+    await rm(join(directory, "model.safetensors"));
+    expect(await values(await loadModel(directory, { weights: elsewhere }))).toEqual(await values(model));
+  });
+});
