@@ -1,0 +1,119 @@
+/**
+ * Side-by-side measurements: `npm run -s bench -- NAME [options]`, or `tsx bench/run.ts NAME [options]`. See bench/README.md.
+ * Progress goes to standard error, the result to standard output; with --json the last line there is the result as JSON.
+ */
+
+import { cpus, totalmem } from "node:os";
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { drive, type Outcome, type Skipped } from "./driver.js";
+import { type Bench, benches, plan } from "./plan.js";
+import type { Precision } from "./protocol.js";
+import { disagreements, type Row, rowsOf, shapeTable, skippedList, table } from "./report.js";
+
+const usage = `bench NAME [--json] [--threads 2] [--rounds 7] [--warmups 1] [--precision fp32,bf16] [--only by,by] [--text FILE]
+
+  NAME         ${benches.join(" | ")}
+  --precision  bf16 adds rows of those that can (default fp32)
+  --only       only these competitors, named as in the rows
+  --text       UTF-8 text for nanogpt`;
+
+interface Options {
+  readonly bench: Bench;
+  readonly json: boolean;
+  readonly threads: number;
+  readonly rounds: number;
+  readonly warmups: number;
+  readonly precisions: readonly Precision[];
+  readonly only: readonly string[] | undefined;
+  readonly textFile: string | undefined;
+}
+
+function readOptions(args: string[]): Options {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      json: { type: "boolean", default: false },
+      threads: { type: "string", default: "2" },
+      rounds: { type: "string", default: "7" },
+      warmups: { type: "string", default: "1" },
+      precision: { type: "string", default: "fp32" },
+      only: { type: "string" },
+      text: { type: "string" },
+    },
+  });
+  const [name, ...rest] = positionals;
+  const bench = benches.find((each) => each === name);
+  if (!bench || rest.length > 0) throw new Error(`which bench? One of ${benches.join(", ")}.`);
+  const count = (option: "threads" | "rounds" | "warmups", least: number) => {
+    const value = Number(values[option]);
+    if (!Number.isInteger(value) || value < least)
+      throw new Error(`--${option} is ${values[option]}, expected a whole number from ${least}.`);
+    return value;
+  };
+  const precisions = values.precision.split(",").map((precision) => {
+    if (precision !== "fp32" && precision !== "bf16")
+      throw new Error(`--precision is ${precision}, expected fp32 or bf16 (or both, with a comma).`);
+    return precision;
+  });
+  if (bench === "nanogpt" && !values.text) throw new Error("nanogpt needs --text FILE: the text whose characters it learns.");
+  return {
+    bench,
+    json: values.json,
+    threads: count("threads", 1),
+    rounds: count("rounds", 1),
+    warmups: count("warmups", 0),
+    precisions,
+    only: values.only?.split(","),
+    textFile: values.text === undefined ? undefined : resolve(values.text),
+  };
+}
+
+const progress = (line: string) => process.stderr.write(`${new Date().toLocaleTimeString("en-GB")} ${line}\n`);
+
+async function main({ bench, json, threads, rounds, warmups, precisions, only, textFile }: Options): Promise<void> {
+  const groups = plan(bench, { threads, precisions, ...(textFile !== undefined && { textFile }) })
+    .map((group) => group.filter(({ by }) => !only || only.includes(by)))
+    .filter((group) => group.length > 0);
+
+  console.log(`# bench ${bench}\n`);
+  console.log(
+    `${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${(totalmem() / 1e9).toFixed(0)} GB; ${threads} threads each; ${process.platform}\n`,
+  );
+
+  const rows: Row[] = [];
+  const skipped: Skipped[] = [];
+  const warnings: string[] = [];
+  const outcomes: Outcome[] = [];
+  for (const group of groups) {
+    const result = await drive(group, { rounds, warmups, onProgress: progress });
+    outcomes.push(...result.outcomes);
+    skipped.push(...result.skipped);
+    rows.push(...rowsOf(result.outcomes));
+    warnings.push(...disagreements(result.outcomes));
+    if (result.outcomes.some(({ competitor }) => competitor.config.task === "matmul"))
+      console.log(`${shapeTable(result.outcomes)}\n`);
+  }
+
+  console.log(`${table(rows)}\n`);
+  const versions = Object.assign({}, ...outcomes.map(({ ready }) => ready.versions)) as Record<string, string>;
+  console.log(
+    `Versions: ${Object.entries(versions)
+      .map(([name, version]) => `${name} ${version}`)
+      .join(", ")}. Repetitions: ${Math.min(...outcomes.map(({ runs }) => runs.length))}.`,
+  );
+  if (skipped.length > 0) console.log(`\nNot measured:\n${skippedList(skipped)}`);
+  for (const warning of warnings) console.log(`\nWARNING: ${warning}`);
+  if (json) console.log(JSON.stringify({ bench, rows }));
+  if (skipped.some(({ failed }) => failed) || warnings.length > 0) process.exitCode = 1;
+}
+
+let options: Options;
+try {
+  options = readOptions(process.argv.slice(2));
+} catch (error) {
+  console.error(`${(error as Error).message}\n\n${usage}`);
+  process.exit(2);
+}
+await main(options);
