@@ -53,7 +53,9 @@ export class SymbolicDim {
   }
 
   toString(): string {
-    return this.terms
+    // The constant comes last: `seq - 1`, not `-1 + seq`.
+    return [...this.terms]
+      .sort((a, b) => Number(a.atoms.length === 0) - Number(b.atoms.length === 0))
       .map(({ coefficient, atoms }) => {
         const names = atoms.map((atom) => atom.name).join("·");
         if (!names) return String(coefficient);
@@ -122,44 +124,80 @@ export function mulDims(...dims: readonly Dim[]): Dim {
 
 const quotients = new Map<string, Atom>();
 
-/** ⌊a / b⌋. Exact where the polynomial divides; otherwise an atom of its own (`⌊seq/2⌋`). */
+/** ⌊a / b⌋. Exact where the polynomial divides; otherwise with an atom of its own (`⌊seq/2⌋`) for what remains. */
 export function floorDivDims(a: Dim, b: Dim): Dim {
   if (b === 0) throw new ArgumentError(`The dimension ${String(a)} cannot be divided by zero.`);
-  if (typeof a === "number" && typeof b === "number") return Math.floor(a / b);
   const exact = divideExactly(a, b);
   if (exact !== undefined) return exact;
   if (typeof b !== "number") throw new ShapeError(`The size ${String(a)} is not a multiple of ${String(b)}.`);
-  const numerator = a as SymbolicDim;
-  const key = `${numerator.key}/${b}`;
+  if (b < 0) return floorDivDims(mulDims(a, -1), -b);
+  // Whole multiples of b leave the numerator, so that its coefficients lie in [0, b): ⌊(2·seq + 3) / 2⌋ = seq + 1.
+  const whole = termsOf(a).map(({ coefficient, atoms }) => ({ coefficient: Math.floor(coefficient / b), atoms }));
+  const quotient = SymbolicDim.from(whole);
+  return addDims(quotient, quotientAtom(subDims(a, mulDims(quotient, b)), b));
+}
+
+function quotientAtom(rest: Dim, b: number): Dim {
+  if (typeof rest === "number") return Math.floor(rest / b);
+  // ⌊(g·x + c) / (g·b)⌋ = ⌊(x + ⌊c/g⌋) / b⌋
+  const divisor = rest.terms.reduce(
+    (gcd, { coefficient, atoms }) => (atoms.length ? greatestCommonDivisor(gcd, coefficient) : gcd),
+    b,
+  );
+  const numerator = SymbolicDim.from(
+    rest.terms.map(({ coefficient, atoms }) => ({ coefficient: Math.floor(coefficient / divisor), atoms })),
+  ) as SymbolicDim;
+  const denominator = b / divisor;
+  const key = `${numerator.key}/${denominator}`;
   let atom = quotients.get(key);
   if (!atom) {
-    atom = { id: nextAtom++, name: `⌊(${numerator.toString()})/${b}⌋`, quotient: { numerator, denominator: b } };
+    const text = numerator.terms.length === 1 ? numerator.toString() : `(${numerator.toString()})`;
+    atom = { id: nextAtom++, name: `⌊${text}/${denominator}⌋`, quotient: { numerator, denominator } };
     quotients.set(key, atom);
   }
   return fromAtom(atom);
 }
 
+const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? Math.abs(a) : greatestCommonDivisor(b, a % b));
+
 export const ceilDivDims = (a: Dim, b: number): Dim => floorDivDims(addDims(a, b - 1), b);
 
-/** a / b when b is a single term that divides every term of a (or when a and b are equal); otherwise undefined. */
+/** a / b where b divides a as a polynomial (`batch·past + batch·seq` by `past + seq`); otherwise undefined. */
 export function divideExactly(a: Dim, b: Dim): Dim | undefined {
-  if (sameDim(a, b)) return 1;
-  const divisor = termsOf(b);
-  const [single] = divisor;
-  if (divisor.length !== 1 || !single) return undefined;
-  const terms: Term[] = [];
-  for (const term of termsOf(a)) {
-    const coefficient = term.coefficient / single.coefficient;
-    if (!Number.isInteger(coefficient)) return undefined;
-    const atoms = [...term.atoms];
-    for (const atom of single.atoms) {
-      const at = atoms.indexOf(atom);
-      if (at < 0) return undefined;
-      atoms.splice(at, 1);
-    }
-    terms.push({ coefficient, atoms });
+  const divisor = leadingTerm(b);
+  if (!divisor) return undefined;
+  const quotient: Term[] = [];
+  let rest = a;
+  for (let term = leadingTerm(rest); term; term = leadingTerm(rest)) {
+    const factor = divideTerms(term, divisor);
+    if (!factor) return undefined;
+    quotient.push(factor);
+    rest = subDims(rest, mulDims(b, SymbolicDim.from([factor])));
   }
-  return SymbolicDim.from(terms);
+  return SymbolicDim.from(quotient);
+}
+
+/** The first term by degree, then by atoms: an order that products keep, as polynomial division needs. */
+function leadingTerm(dim: Dim): Term | undefined {
+  const before = (a: Term, b: Term): boolean => {
+    if (a.atoms.length !== b.atoms.length) return a.atoms.length > b.atoms.length;
+    const at = a.atoms.findIndex((atom, i) => atom !== b.atoms[i]);
+    return at >= 0 && (a.atoms[at] as Atom).id < (b.atoms[at] as Atom).id;
+  };
+  if (dim === 0) return undefined;
+  return termsOf(dim).reduce((first, term) => (before(term, first) ? term : first));
+}
+
+function divideTerms(a: Term, b: Term): Term | undefined {
+  const coefficient = a.coefficient / b.coefficient;
+  if (!Number.isInteger(coefficient)) return undefined;
+  const atoms = [...a.atoms];
+  for (const atom of b.atoms) {
+    const at = atoms.indexOf(atom);
+    if (at < 0) return undefined;
+    atoms.splice(at, 1);
+  }
+  return { coefficient, atoms };
 }
 
 export const productOf = (shape: Shape): Dim => mulDims(...shape);

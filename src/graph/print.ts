@@ -53,7 +53,8 @@ class Printer {
 
   #input(inputName: string, tensor: Tensor): void {
     const { op, attributes } = tensor.node;
-    const name = this.#unused(tensor instanceof Variable ? (tensor.path ?? inputName) : inputName);
+    const own = tensor instanceof Variable ? tensor.path : (attributes.name as string | undefined);
+    const name = this.#unused(own ?? inputName);
     this.#names.set(tensor, name);
     const drawn = op === noiseOp ? ` = ${formatDistribution(attributes.distribution as Distribution)}` : "";
     this.#lines.push(`${op.name} ${name} ${formatType(tensor)}${drawn}`);
