@@ -1,0 +1,16 @@
+/** Engines: where models run. */
+
+export { defaultEngine, setDefaultEngine } from "./default.js";
+export {
+  type Device,
+  type Engine,
+  type EngineBuffer,
+  type ExternalFile,
+  type LoadedModel,
+  type Lowering,
+  type ModelSource,
+  noLowering,
+} from "./engine.js";
+export type { DeviceReport, EngineProvider, EngineSettings } from "./provider.js";
+export { createEngine, detectEngines, type EngineOptions, type EngineReport } from "./registry.js";
+export { inWorker } from "./worker/engine.js";

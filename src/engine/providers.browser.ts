@@ -1,0 +1,6 @@
+/** The engines of a page, the fastest first. */
+
+import type { EngineProvider } from "./provider.js";
+import { referenceProvider, webProvider } from "./providers.js";
+
+export const engineProviders: readonly EngineProvider[] = [webProvider(["webgpu", "wasm"]), referenceProvider];
