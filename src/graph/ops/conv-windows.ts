@@ -4,7 +4,6 @@
 
 import { ArgumentError, ShapeError } from "../../errors.js";
 import { addDims, type Dim, floorDivDims, isStatic, mulDims, type Shape, SymbolicDim, subDims } from "../dim.js";
-import type { OnnxAttributes } from "../onnx-face.js";
 import type { Tensor } from "../tensor.js";
 import { add, mul } from "./arithmetic.js";
 import { gather } from "./indexing.js";
@@ -40,6 +39,13 @@ export function perAxis(what: string, given: number | readonly number[], axes: n
   return values;
 }
 
+export function checkRank(name: string, axes: number, x: Tensor): void {
+  if (x.rank !== axes + 2)
+    throw new ShapeError(
+      `${name}: x must have ${axes + 2} axes, batch, channels and ${axes === 1 ? "one spatial axis" : `${axes} spatial axes`}, but it is ${x.describe()}.`,
+    );
+}
+
 /** Checks the options and gives each spatial axis its own. */
 export function normalizeWindows(
   operator: string,
@@ -64,7 +70,7 @@ export function normalizeWindows(
   };
 }
 
-export const onnxWindows = ({ stride, padBefore, padAfter, dilation }: Windows): OnnxAttributes => ({
+export const onnxWindows = ({ stride, padBefore, padAfter, dilation }: Windows) => ({
   strides: stride,
   pads: [...padBefore, ...padAfter],
   dilations: dilation,
