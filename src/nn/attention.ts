@@ -3,7 +3,7 @@
 import { ShapeError } from "../errors.js";
 import { type Dim, divideExactly, formatShape, isStaticShape, mulDims, subDims } from "../graph/dim.js";
 import { constant } from "../graph/leaves.js";
-import { mul, sub } from "../graph/ops/arithmetic.js";
+import { add, mul, sub } from "../graph/ops/arithmetic.js";
 import { and, greaterEqual, less } from "../graph/ops/compare.js";
 import { matmul } from "../graph/ops/matmul.js";
 import { range } from "../graph/ops/range.js";
@@ -12,7 +12,7 @@ import { reshape, transpose } from "../graph/ops/shape.js";
 import { softmax } from "../graph/ops/softmax.js";
 import type { Tensor } from "../graph/tensor.js";
 import { isFetched, isTraining, named } from "../graph/trace.js";
-import { blockwiseAttention } from "./blockwise-attention.js";
+import { BLOCK, blockwiseAttention } from "./blockwise-attention.js";
 import { dropout } from "./dropout.js";
 
 /** Which keys a query may see. Conditions that are given are combined. */
@@ -77,14 +77,15 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions =
 
   // In training the sizes are known: blocks can leave out the masked triangle and forget the weights until the backward pass.
   const plain = isFetched("weights") || dropped > 0 || mask.keys !== undefined || mask.window !== undefined;
-  if (isTraining() && !plain && mask.causal && isStaticShape(q.shape) && isStaticShape(keys.shape) && seq === keyCount)
+  if (isTraining() && !plain && mask.causal && isStaticShape(q.shape) && seq === keyCount && (seq as number) > BLOCK)
     return blockwiseAttention(q, keys, values, { scale });
 
   const grouped = reshape(q, [batch, kvHeads, group, seq, headDim]);
   const perGroup = (x: Tensor) => reshape(x, [batch, kvHeads, 1, keyCount, headDim]);
   const scores = mul(matmul(grouped, perGroup(keys), { transposeB: true }), scale); // [batch, kvHeads, group, seq, keys]
   const visible = visibility(mask, seq, keyCount);
-  const weights = softmax(visible ? where(visible, scores, constant(MASKED)) : scores);
+  // Added, not chosen: one pass over the scores whose operand is small and shared by all layers.
+  const weights = softmax(visible ? add(scores, where(visible, constant(0), constant(MASKED))) : scores);
   named("weights", reshape(weights, [batch, heads, seq, keyCount]));
   const mixed = matmul(dropout(weights, dropped, "weights"), perGroup(values));
   return reshape(mixed, [batch, heads, seq, headDim]);

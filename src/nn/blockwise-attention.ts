@@ -19,7 +19,7 @@ import { softmax } from "../graph/ops/softmax.js";
 import type { Tensor } from "../graph/tensor.js";
 
 /** Queries a block. Measured: smaller blocks skip more of the triangle, larger ones multiply faster. */
-const BLOCK = 128;
+export const BLOCK = 128;
 const MASKED = -1e9;
 
 interface Block {
@@ -80,10 +80,14 @@ function blockWeights(q: Tensor, k: Tensor, block: Block, scale: number): Tensor
   const scores = mul(matmul(group(queriesOf(q, block), k), keysOf(k, block), { transposeB: true }), scale);
   const [batch, kvHeads, rows, keys] = scores.shape as unknown as readonly [Dim, Dim, number, Dim];
   const size = block.end - block.start;
-  const queryPositions = reshape(range(size, "int32", block.start), [size, 1]);
-  const visible = greaterEqual(queryPositions, range(block.end, "int32")); // [block, keys]
   const byQuery = reshape(scores, [batch, kvHeads, rows / size, size, keys]);
-  return softmax(reshape(where(visible, byQuery, constant(MASKED)), scores.shape));
+  return softmax(reshape(add(byQuery, causalBias(block)), scores.shape));
+}
+
+/** 0 where a query of the block may see a key, far below any score where it may not: [block, keys]. All layers share it. */
+function causalBias({ start, end }: Block): Tensor {
+  const queryPositions = reshape(range(end - start, "int32", start), [end - start, 1]);
+  return where(greaterEqual(queryPositions, range(end, "int32")), constant(0), constant(MASKED));
 }
 
 /** Query heads that share a key head become rows of one product: [batch, heads, n, d] → [batch, kvHeads, group · n, d] */

@@ -88,7 +88,7 @@ class OnnxWriter {
       nodesOf(outputs.map(([, tensor]) => tensor)),
       outputs.map(([, tensor]) => tensor),
     );
-    for (const [name, tensor] of outputs) this.#append("Identity", [this.#value(tensor)], [name]);
+    this.#nameOutputs(outputs);
 
     const model = create(ModelProtoSchema, {
       irVersion: IR_VERSION,
@@ -130,6 +130,24 @@ class OnnxWriter {
         this.#values.set(output, value);
         this.#carry(output);
       }
+    }
+  }
+
+  /**
+   * Values that are outputs get the outputs' names. Where a value is several outputs, or an input or a constant, a node is
+   * needed to copy it; elsewhere it would only cost time.
+   */
+  #nameOutputs(outputs: readonly (readonly [string, Tensor])[]): void {
+    const produced = new Set(this.#nodes.flatMap((node) => node.output));
+    const names = new Map<string, string>();
+    for (const [name, tensor] of outputs) {
+      const value = this.#value(tensor);
+      if (produced.has(value) && !names.has(value)) names.set(value, name);
+    }
+    renameValues(this.#nodes, names);
+    for (const [name, tensor] of outputs) {
+      const value = this.#value(tensor);
+      if (names.get(value) !== name) this.#append("Identity", [names.get(value) ?? value], [name]);
     }
   }
 
@@ -303,6 +321,16 @@ class OnnxWriter {
       const atom = asAtom(dim);
       if (atom && !atom.quotient && !this.#carriers.has(atom)) this.#carriers.set(atom, { tensor, axis });
     }
+  }
+}
+
+/** Renames values in nodes, and in the bodies of nodes, which see outer values by name. */
+function renameValues(nodes: readonly NodeProto[], names: ReadonlyMap<string, string>): void {
+  const renamed = (value: string) => names.get(value) ?? value;
+  for (const node of nodes) {
+    node.input = node.input.map(renamed);
+    node.output = node.output.map(renamed);
+    for (const { g } of node.attribute) if (g) renameValues(g.node, names);
   }
 }
 
