@@ -34,13 +34,12 @@ export function fromNested(value: Nested, dtype: DType): HostArray {
   for (let level: Nested = value; Array.isArray(level); level = level[0] as Nested) shape.push(level.length);
   const flat: number[] = [];
   const visit = (part: Nested, depth: number): void => {
-    if (!Array.isArray(part)) {
-      if (depth !== shape.length) throw new ArgumentError(`Nested arrays of a constant must be equally deep everywhere.`);
-      flat.push(Number(part));
-    } else {
+    if (Array.isArray(part) !== depth < shape.length) throw new ArgumentError("Nested arrays must be equally deep everywhere.");
+    if (!Array.isArray(part)) flat.push(Number(part));
+    else {
       if (part.length !== shape[depth])
         throw new ArgumentError(
-          `Nested arrays of a constant must be equally long: expected ${shape[depth]} elements at depth ${depth}, found ${part.length}.`,
+          `Nested arrays must be equally long: expected ${shape[depth]} elements at depth ${depth}, found ${part.length}.`,
         );
       for (const inner of part) visit(inner, depth + 1);
     }

@@ -57,7 +57,7 @@ export function symbolicShapes(signature: Signature): ReadonlyMap<string, Shape>
 
 /** Feeds as arrays of the signature's dtypes; shapes are not checked yet. */
 export function toArrays<S extends Signature>(signature: S, feeds: Feeds<S>): Map<string, HostArray> {
-  const unknown = Object.keys(feeds).filter((name) => !(name in signature));
+  const unknown = Object.keys(feeds).filter((name) => !Object.hasOwn(signature, name));
   if (unknown.length)
     throw new TsumikiError(
       "FEED",
@@ -72,10 +72,17 @@ export function toArrays<S extends Signature>(signature: S, feeds: Feeds<S>): Ma
 }
 
 function toArray(name: string, spec: InputSpec, feed: HostArray | NestedNumbers | number | undefined): HostArray {
-  if (feed === undefined) throw new TsumikiError("FEED", `The input '${name}' (${describeSpec(spec)}) was not fed.`);
+  if (feed === undefined || feed === null)
+    throw new TsumikiError("FEED", `The input '${name}' (${describeSpec(spec)}) was not fed.`);
   if (typeof feed === "number") return { dtype: spec.dtype, shape: [], data: encode(spec.dtype, [feed]) } as HostArray;
-  if (Array.isArray(feed)) return fromNested(feed as NestedNumbers, spec.dtype);
+  if (Array.isArray(feed)) return nestedArray(name, spec, feed);
   const array = feed as HostArray;
+  if (typeof feed !== "object" || ArrayBuffer.isView(feed) || !Array.isArray(array.shape))
+    throw new TsumikiError(
+      "FEED",
+      `The input '${name}' is ${describeSpec(spec)}, but ${describeValue(feed)} was fed. Give { dtype, shape, data }, ` +
+        "nested lists of numbers, or a number for a scalar.",
+    );
   if (array.dtype !== spec.dtype)
     throw new DTypeError(`The input '${name}' is ${describeSpec(spec)}, but ${array.dtype}${formatShape(array.shape)} was fed.`);
   checkArray(array.dtype, array.data as TypedArray, `The input '${name}'`);
@@ -86,6 +93,18 @@ function toArray(name: string, spec: InputSpec, feed: HostArray | NestedNumbers 
     );
   return array;
 }
+
+function nestedArray(name: string, spec: InputSpec, rows: NestedNumbers): HostArray {
+  try {
+    return fromNested(rows, spec.dtype);
+  } catch (cause) {
+    if (!(cause instanceof ArgumentError)) throw cause;
+    throw new TsumikiError("FEED", `The input '${name}' (${describeSpec(spec)}): ${cause.message}`, { cause });
+  }
+}
+
+const describeValue = (value: unknown): string =>
+  typeof value === "object" && value !== null ? `a ${value.constructor?.name ?? "plain"} object` : `a ${typeof value}`;
 
 const describeSpec = (spec: InputSpec): string => `${spec.dtype}${formatShape(spec.sizes.map((size) => size as Dim & string))}`;
 
