@@ -80,9 +80,12 @@ const scratch = new DataView(new ArrayBuffer(8));
 
 /** Rounds to the nearest bfloat16 (ties to even) and returns its bits. */
 export function toBfloat16Bits(value: number): number {
-  scratch.setFloat32(0, value);
-  const bits = scratch.getUint32(0);
   if (Number.isNaN(value)) return 0x7fc0;
+  scratch.setFloat32(0, value);
+  let bits = scratch.getUint32(0);
+  // What float32 has rounded to the middle between two bfloat16 is put back on the side on which it was.
+  const stored = scratch.getFloat32(0);
+  if ((bits & 0xffff) === 0x8000 && stored !== value) bits += Math.abs(value) > Math.abs(stored) ? 1 : -1;
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
 

@@ -13,11 +13,21 @@ function mix(x: number): number {
   return h ^ (h >>> 16);
 }
 
-/** FNV-1a over the UTF-16 units of a name, then mixed. */
-function hashName(name: string, seed: number): number {
-  let h = mix(seed ^ 0x811c9dc5);
-  for (let i = 0; i < name.length; i++) h = Math.imul(h ^ name.charCodeAt(i), 0x01000193);
-  return mix(h);
+/** 32 bits of everything that a stream is told apart by; `lane` chooses one of several independent such hashes. */
+function hashKey(lane: number, seed: number, name: string, numbers: readonly number[]): number {
+  let hash = lane;
+  const absorb = (word: number) => {
+    hash = mix((hash ^ word) + 0x9e3779b9);
+  };
+  const absorbNumber = (number: number) => {
+    absorb(number | 0);
+    absorb(Math.floor(number / 2 ** 32));
+  };
+  absorbNumber(seed);
+  for (let i = 0; i < name.length; i++) absorb(name.charCodeAt(i));
+  absorb(name.length);
+  for (const number of numbers) absorbNumber(number);
+  return hash;
 }
 
 /** A stream of random numbers that depends on its key alone. */
@@ -34,9 +44,9 @@ export interface NamedRandom {
 
 /** @param numbers whatever else tells streams apart: step, micro-step, epoch. */
 export function namedRandom(seed: number, name: string, ...numbers: readonly number[]): NamedRandom {
-  let key = hashName(name, Math.floor(seed / 2 ** 32) ^ mix(seed | 0));
-  for (const number of numbers) key = mix(key ^ mix((number | 0) + 0x9e3779b9)) ^ mix(Math.floor(number / 2 ** 32));
-  const second = mix(key ^ 0x5bd1e995);
+  // Two hashes: with one alone, of a hundred thousand streams some would be the same.
+  const key = hashKey(0x811c9dc5, seed, name, numbers);
+  const second = hashKey(0x5bd1e995, seed, name, numbers);
   let counter = 0;
   let spare: number | undefined;
   const bits = () => mix(mix(counter++ ^ key) + second) >>> 0;

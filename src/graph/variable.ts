@@ -127,6 +127,10 @@ export class Variable extends Tensor {
     const data =
       this.#initializer?.(this.shape, namedRandom(this.#seed, this.path ?? "")) ?? allocate(this.dtype, elementCount(this.shape));
     checkArray(this.dtype, data, this.describe());
+    if (data.length !== elementCount(this.shape))
+      throw new ShapeError(
+        `The initializer of ${this.describe()} gave ${data.length} elements, but ${elementCount(this.shape)} are needed.`,
+      );
     return { dtype: this.dtype, shape: this.shape, data } as HostArray;
   }
 }

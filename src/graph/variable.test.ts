@@ -1,0 +1,127 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { fromNumbers, type HostArray, toNumbers } from "./host-array.js";
+import { constant } from "./leaves.js";
+import { add } from "./ops/index.js";
+import { runTrace } from "./trace.js";
+import { Parameter, Variable } from "./variable.js";
+
+const uniform = (shape: readonly number[], { uniform: draw }: { uniform(): number }): Float32Array =>
+  Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, draw);
+
+const tracing = <R>(fn: () => R) => runTrace({ training: true, fetch: [] }, fn);
+
+describe("the initial value", () => {
+  it("is zero without an initializer, in the variable's dtype", () => {
+    expect(new Variable([2, 2], { dtype: "int64" }).hostValue()).toEqual(fromNumbers("int64", [2, 2], [0, 0, 0, 0]));
+    expect(new Variable([0]).hostValue().data.length).toBe(0);
+  });
+
+  it("depends on seed and path alone, not on what else exists", () => {
+    const make = (path: string, seed: number): number[] => {
+      const variable = new Variable([3], { initializer: uniform });
+      variable.path = path;
+      variable.seedInitialValue(seed);
+      return Array.from(toNumbers(variable.hostValue()));
+    };
+    const first = make("layers.0.weight", 1);
+    make("another", 1);
+    expect(make("layers.0.weight", 1)).toEqual(first);
+    expect(make("layers.1.weight", 1)).not.toEqual(first);
+    expect(make("layers.0.weight", 2)).not.toEqual(first);
+  });
+
+  it("stays when it has been made, whatever seed comes later", () => {
+    const variable = new Variable([3], { initializer: uniform, name: "x" });
+    const first = [...variable.hostValue().data];
+    variable.seedInitialValue(99);
+    expect([...variable.hostValue().data]).toEqual(first);
+  });
+
+  it("must have the shape and the dtype of the variable", () => {
+    expect(() => new Variable([3], { name: "x", initializer: () => new Float32Array(2) }).hostValue()).toThrow(
+      /initializer of x float32\[3\] gave 2 elements, but 3 are needed/,
+    );
+    expect(() => new Variable([3], { dtype: "float16", initializer: () => new Float32Array(3) }).hostValue()).toThrow(
+      /Uint16Array/,
+    );
+  });
+});
+
+describe("reading and writing", () => {
+  it("copies in both directions", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.integer(), { minLength: 1 }), async (values) => {
+        const variable = new Variable([values.length], { dtype: "int32" });
+        const given = fromNumbers("int32", [values.length], values);
+        variable.write(given);
+        given.data.fill(0);
+        const read = await variable.read();
+        expect([...read.data]).toEqual(values);
+        (read.data as Int32Array).fill(0);
+        expect([...(await variable.read()).data]).toEqual(values);
+      }),
+    );
+  });
+
+  it("counts versions, so that copies elsewhere are noticed", () => {
+    const variable = new Variable([1]);
+    const { version } = variable;
+    variable.hostValue();
+    expect(variable.version).toBe(version);
+    variable.write(fromNumbers("float32", [1], [1]));
+    expect(variable.version).toBe(version + 1);
+  });
+
+  it("refuses another shape, dtype or number of elements and keeps what it had", async () => {
+    const variable = new Variable([2], { name: "weight" });
+    variable.write(fromNumbers("float32", [2], [1, 2]));
+    expect(() => variable.write(fromNumbers("float32", [3], [1, 2, 3]))).toThrow(/weight float32\[2\] cannot take float32\[3\]/);
+    expect(() => variable.write(fromNumbers("float64", [2], [1, 2]))).toThrow(/cannot take float64/);
+    expect(() => variable.write({ dtype: "float32", shape: [2], data: new Float32Array(5) })).toThrow(/needs 2 elements, but 5/);
+    expect(() => variable.write({ dtype: "float32", shape: [2], data: new Int8Array(2) } as unknown as HostArray)).toThrow(
+      /Int8Array/,
+    );
+    expect([...(await variable.read()).data]).toEqual([1, 2]);
+  });
+
+  it("asks whoever holds the newest value", async () => {
+    const variable = new Variable([1]);
+    variable.moveTo({ read: async () => fromNumbers("float32", [1], [42]) });
+    expect([...(await variable.read()).data]).toEqual([42]);
+    expect(() => variable.hostValue()).toThrow(/held by an engine: use read/);
+    variable.write(fromNumbers("float32", [1], [7]));
+    expect([...variable.hostValue().data]).toEqual([7]);
+  });
+});
+
+describe("assign", () => {
+  it("records what the variable becomes; reading it gives the old value", () => {
+    const variable = new Parameter([], { name: "count" });
+    const { result, trace } = tracing(() => {
+      const next = add(variable, 1);
+      variable.assign(next);
+      return { next, again: add(variable, 0) };
+    });
+    expect(trace.updates.get(variable)).toBe(result.next);
+    expect(result.again.node.inputs[0]).toBe(variable);
+  });
+
+  it("refuses to be called twice, outside of a trace, or with what does not fit", () => {
+    const variable = new Variable([2], { name: "state" });
+    expect(() => variable.assign(constant([1, 2]))).toThrow(/state.*inside a compiled function.*use write/);
+    expect(() => tracing(() => variable.assign(constant([1, 2, 3])))).toThrow(/the shape and the dtype of a variable stay/);
+    expect(() => tracing(() => variable.assign(constant([1, 2], "int32")))).toThrow(/the shape and the dtype/);
+    expect(() =>
+      tracing(() => {
+        variable.assign(constant([1, 2]));
+        variable.assign(constant([1, 2]));
+      }),
+    ).toThrow(/assigned twice/);
+  });
+});
+
+it("needs sizes that are whole numbers", () => {
+  expect(() => new Variable([2, -1])).toThrow(/whole numbers/);
+  expect(() => new Variable([0.5])).toThrow(/whole numbers/);
+});
