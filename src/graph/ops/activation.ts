@@ -18,8 +18,11 @@ export const relu = defineUnary({
 /** x · sigmoid(x), also called swish (Elfwing, Uchibe & Doya 2017). */
 export const silu = defineUnary({
   name: "silu",
-  // y′ = σ + x·σ·(1 − σ) = σ · (1 + x − y)
-  gradient: (x, y, dy) => mul(dy, mul(sigmoid(x), add(sub(x, y), 1))),
+  // y′ = σ + x·σ·(1 − σ) = σ + y·(1 − σ)
+  gradient(x, y, dy) {
+    const gate = sigmoid(x);
+    return mul(dy, add(gate, mul(y, sub(1, gate))));
+  },
   onnx: (node, [x]) => node("Mul", [x, node("Sigmoid", [x])]),
   value: (x) => x / (1 + Math.exp(-x)),
 });

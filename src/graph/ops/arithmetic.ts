@@ -43,6 +43,7 @@ export const div = defineBinary({
   onnx: "Div",
   value: (a, b) => a / b,
   ranges: [{}, { low: 0.5, high: 2 }],
+  more: (make) => [{ inputs: [make.integer(["a"], { low: -9, high: 9 }), make.integer([], { low: 2, high: 5 })] }],
 });
 
 /** What remains of a after division by b, with the sign of b (as in Python): a − ⌊a / b⌋ · b. */
@@ -57,6 +58,10 @@ export const mod = defineBinary({
   ranges: [
     { low: -2, high: -1 },
     { low: 2.5, high: 3 },
+  ],
+  more: (make) => [
+    { inputs: [make.integer(["a"], { low: -9, high: 9 }), make.integer([], { low: 3, high: 5 })] },
+    { inputs: [make.integer(["a"], { low: -9, high: 9 }), make.integer([], { low: -4, high: -2 })] },
   ],
 });
 

@@ -87,6 +87,8 @@ export interface BinarySpec {
   readonly value: (a: number, b: number) => number;
   readonly ranges?: readonly [OperandRange, OperandRange];
   readonly operand?: (make: ExampleMaker, sizes: readonly (number | string)[]) => OpExample<NoAttributes>["inputs"][number];
+  /** Besides all ways to broadcast, e.g. other element types. */
+  readonly more?: (make: ExampleMaker) => readonly OpExample<NoAttributes>[];
 }
 
 /** The sizes that broadcasting is tried with: the same, a missing axis, ones on either side, scalars. */
@@ -126,7 +128,10 @@ export function defineBinary(spec: BinarySpec): (a: TensorLike, b: TensorLike) =
           },
     onnx: typeof onnx === "string" ? (node, [a, b]) => node(onnx, [a, b]) : onnx,
     reference: ([a, b], _, { outputs }) => zip(outputs[0]?.shape ?? [], [a, b], spec.value),
-    examples: (make) => broadcastings.map(([a, b]) => ({ inputs: [operand(make, a, 0), operand(make, b, 1)] })),
+    examples: (make) => [
+      ...broadcastings.map(([a, b]) => ({ inputs: [operand(make, a, 0), operand(make, b, 1)] })),
+      ...(spec.more?.(make) ?? []),
+    ],
   });
   return (a, b) => applyOp(definition, asOperands(a, b), {})[0] as Tensor;
 }

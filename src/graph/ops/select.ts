@@ -37,8 +37,9 @@ const { definition: whereDefinition } = defineOp({
 });
 
 /**
- * a where `condition` (bool) holds, b elsewhere; all three broadcast. Neither a NaN nor its gradient passes through the side that is
- * not chosen. Throws a DTypeError when the condition is not bool or a and b differ in dtype, a ShapeError when shapes do not broadcast.
+ * a where `condition` (bool) holds, b elsewhere; all three broadcast. The side that is not chosen gets the gradient 0: where its own
+ * derivative is infinite (√x at 0) that still becomes NaN further back, so its operand must be made harmless by a `where` of its own.
+ * Throws a DTypeError when the condition is not bool or a and b differ in dtype, a ShapeError when shapes do not broadcast.
  */
 export const where = (condition: Tensor, a: TensorLike, b: TensorLike): Tensor =>
   applyOp(whereDefinition, [condition, ...asOperands(a, b)], {})[0] as Tensor;
