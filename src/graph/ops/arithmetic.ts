@@ -206,6 +206,7 @@ export const log = defineUnary({
   range: { low: 0.5, high: 3 },
 });
 
+/** The sine of an angle in radians. */
 export const sin = defineUnary({
   name: "sin",
   gradient: (x, _y, dy) => mul(dy, cos(x)),
@@ -213,6 +214,7 @@ export const sin = defineUnary({
   value: Math.sin,
 });
 
+/** The cosine of an angle in radians. */
 export const cos = defineUnary({
   name: "cos",
   gradient: (x, _y, dy) => neg(mul(dy, sin(x))),
@@ -220,6 +222,7 @@ export const cos = defineUnary({
   value: Math.cos,
 });
 
+/** The hyperbolic tangent. */
 export const tanh = defineUnary({
   name: "tanh",
   gradient: (_x, y, dy) => mul(dy, sub(1, square(y))),
