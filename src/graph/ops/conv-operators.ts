@@ -1,7 +1,7 @@
 /**
- * The operators behind `conv1d` and its relatives: convolution over any number of spatial axes and its transpose. With the gradient of the weight, each is the gradient of the
- * others (Dumoulin & Visin 2016, "A guide to convolution arithmetic for deep learning", chapter 4). As everywhere in deep
- * learning "convolution" is cross-correlation: the kernel is not flipped.
+ * The operators behind `conv1d` and its relatives: convolution over any number of spatial axes and its transpose. With the
+ * gradient of the weight, each is the gradient of the others (Dumoulin & Visin 2016, "A guide to convolution arithmetic for deep
+ * learning", chapter 4). As everywhere in deep learning "convolution" is cross-correlation: the kernel is not flipped.
  */
 
 import { ShapeError } from "../../errors.js";

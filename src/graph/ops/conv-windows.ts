@@ -3,7 +3,7 @@
  */
 
 import { ArgumentError, ShapeError } from "../../errors.js";
-import { addDims, type Dim, floorDivDims, isStatic, mulDims, type Shape, SymbolicDim, subDims } from "../dim.js";
+import { addDims, type Dim, floorDivDims, isStatic, mulDims, type Shape, subDims } from "../dim.js";
 import type { Tensor } from "../tensor.js";
 import { add, mul } from "./arithmetic.js";
 import { gather } from "./indexing.js";
@@ -39,10 +39,11 @@ export function perAxis(what: string, given: number | readonly number[], axes: n
   return values;
 }
 
-export function checkRank(name: string, axes: number, x: Tensor): void {
+/** Throws unless an operand has batch, channels and the right number of spatial axes. */
+export function checkRank(name: string, axes: number, x: Tensor, what = "x", leading = "batch, channels"): void {
   if (x.rank !== axes + 2)
     throw new ShapeError(
-      `${name}: x must have ${axes + 2} axes, batch, channels and ${axes === 1 ? "one spatial axis" : `${axes} spatial axes`}, but it is ${x.describe()}.`,
+      `${name}: ${what} must have ${axes + 2} axes, ${leading} and ${axes === 1 ? "one spatial axis" : `${axes} spatial axes`}, but it is ${x.describe()}.`,
     );
 }
 
@@ -88,20 +89,8 @@ export function windowCounts(sizes: Shape, kernel: Shape, { stride, padBefore, p
       throw new ShapeError(
         `a window of ${String(kernel[axis])} with dilation ${dilation[axis]} does not fit into spatial axis ${axis}, which has size ${String(padded)} with its padding`,
       );
-    return addDims(floorQuotient(room, stride[axis] as number), 1);
+    return addDims(floorDivDims(room, stride[axis] as number), 1);
   });
-}
-
-/**
- * ⌊(n·q + r) / n⌋ as q + ⌊r / n⌋. The size that a transposed convolution had before it is then recognized when its gradient
- * computes it from the size that it has afterwards.
- */
-function floorQuotient(dim: Dim, divisor: number): Dim {
-  if (isStatic(dim)) return Math.floor(dim / divisor);
-  const quotient = SymbolicDim.from(
-    dim.terms.map(({ coefficient, atoms }) => ({ coefficient: Math.floor(coefficient / divisor), atoms })),
-  );
-  return addDims(quotient, floorDivDims(subDims(dim, mulDims(quotient, divisor)), divisor));
 }
 
 /**

@@ -26,6 +26,7 @@ export const conv2d = (x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOp
 
 function convolve(name: string, axes: number, x: Tensor, weight: Tensor, bias: Tensor | undefined, options: ConvOptions): Tensor {
   checkRank(name, axes, x);
+  checkRank(name, axes, weight, "the weight", "output and input channels");
   const { groups = 1 } = options;
   const windows = normalizeWindows(name, axes, options);
   return withBias(name, conv(x, weight, { ...windows, groups: checkGroups(name, groups) }), bias);
@@ -56,6 +57,7 @@ function convolveTransposed(
   options: ConvTransposeOptions,
 ): Tensor {
   checkRank(name, axes, x);
+  checkRank(name, axes, weight, "the weight", "input and output channels");
   const { groups = 1, outputPadding = 0 } = options;
   const windows = normalizeWindows(name, axes, options);
   const extra = perAxis(`${name}: the output padding`, outputPadding, axes, 0);
