@@ -258,8 +258,11 @@ class SessionEngine implements Engine {
 
 type OwnBuffer = TensorBuffer & { tensor: Tensor };
 
+/** onnxruntime-web would print errors too, which are thrown. */
+const runQuietly = { logSeverityLevel: 4 } as const;
+
 const runSession: RunSession = async (session, feeds, fetches) =>
-  (await session.run(feeds, fetches)) as Readonly<Record<string, Tensor>>;
+  (await session.run(feeds, fetches, runQuietly)) as Readonly<Record<string, Tensor>>;
 
 const unknownName = (what: string, name: string, known: ReadonlySet<string>): TsumikiError =>
   new TsumikiError("FEED", `The model has no ${what} called '${name}'. Its ${what}s: ${[...known].join(", ") || "none"}.`);

@@ -135,7 +135,7 @@ class WorkerEngine implements Engine {
     await this.#connection.call("write", [this.#id(buffer), copy], transferOf(copy));
   }
 
-  read(buffer: EngineBuffer): Promise<HostArray> {
+  async read(buffer: EngineBuffer): Promise<HostArray> {
     return this.#connection.call("read", [this.#id(buffer)]);
   }
 
