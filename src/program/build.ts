@@ -23,7 +23,14 @@ export function buildGraph(
   fetch: readonly string[],
 ): ProgramGraph {
   const outputs = new Map<string, Tensor>();
+  if (results instanceof Tensor || typeof results !== "object" || results === null)
+    throw new TsumikiError(
+      "TRACE",
+      `A compiled function returns tensors by name, such as { loss }, but ${results instanceof Tensor ? "a tensor" : String(results)} was returned.`,
+    );
   for (const [name, tensor] of Object.entries(results)) {
+    if (name === "inside")
+      throw new ArgumentError("A result cannot be called 'inside': that is where fetched values are. Give it another name.");
     if (!(tensor instanceof Tensor))
       throw new TsumikiError(
         "TRACE",

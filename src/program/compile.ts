@@ -15,6 +15,7 @@ import { runTrace, type Trace } from "../graph/trace.js";
 import { buildGraph, type ProgramGraph } from "./build.js";
 import { firstNotFinite, type NotFinite } from "./diagnose.js";
 import { bindSizes, type Feeds, type Signature, symbolicShapes, toArrays } from "./signature.js";
+import { stateStore } from "./store.js";
 import { Variant } from "./variant.js";
 
 export interface CompileOptions {
@@ -41,7 +42,7 @@ export interface RunOptions<R = unknown> {
   /** Step and micro-step that noise is drawn for. Default: how often the program has run, and 0. */
   readonly step?: number;
   readonly microStep?: number;
-  /** Looked at before the run starts. */
+  /** Looked at before the run starts: an aborted one makes the call fail with ABORTED. */
   readonly signal?: AbortSignal;
   /** Whether variables take their new values, given the results. Default: yes. */
   readonly commit?: (results: R) => boolean;
@@ -74,7 +75,7 @@ export interface Program<S extends Signature, R extends Readonly<Record<string, 
   firstNotFinite(feeds: Feeds<S>, options?: Pick<RunOptions, "step" | "microStep">): Promise<NotFinite | undefined>;
   /** Compiles for the sizes of these feeds without running. */
   prepare(feeds: Feeds<S>): Promise<void>;
-  /** Frees everything that was compiled. The state stays. */
+  /** Frees everything that was compiled, when the calls made so far are over. The state stays. */
   release(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -115,7 +116,8 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
   readonly #shapes: ReadonlyMap<string, Shape>;
   /** The function with symbolic sizes; absent when it must see concrete ones. */
   readonly #symbolic: Traced | undefined;
-  readonly #variants = new Map<string, Promise<Variant>>();
+  /** The least recently used one first. */
+  readonly #variants = new Map<string, Variant>();
   #engine: Promise<Engine> | undefined;
   /** Known once the function has been traced. */
   #training: boolean | undefined;
@@ -146,41 +148,63 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
   }
 
   async run(feeds: Feeds<S>, options: RunOptions<Results<R>>): Promise<Results<R> & Inside> {
-    const started = performance.now();
-    options.signal?.throwIfAborted();
+    const called = performance.now();
     const { arrays, bindings } = this.#bind(feeds);
-    const { variant, seconds: compileSeconds } = await this.#variant(bindings, options.fetch ?? []);
-    const { results, engineSeconds } = await variant.run(arrays, bindings, this.#noiseKey(options), (values) =>
-      options.commit ? options.commit(this.#split(values)) : true,
-    );
-    this.count++;
-    const { runs, engineSeconds: engine, totalSeconds, compileSeconds: compile } = this.#statistics;
-    const total = (performance.now() - started) / 1000 - compileSeconds;
-    this.#statistics = {
-      runs: runs + 1,
-      engineSeconds: engine + engineSeconds,
-      totalSeconds: totalSeconds + total,
-      compileSeconds: compile + compileSeconds,
-    };
-    return this.#split(results);
+    const checked = performance.now();
+    return this.#enqueue(async (engine) => {
+      if (options.signal?.aborted)
+        throw new TsumikiError("ABORTED", "The program was stopped before it ran.", { cause: options.signal.reason });
+      const { variant, seconds: compileSeconds } = await this.#variant(engine, bindings, options.fetch ?? []);
+      const started = performance.now();
+      const { results, engineSeconds } = await variant.run(arrays, bindings, this.#noiseKey(options), (values) =>
+        options.commit ? options.commit(this.#split(values)) : true,
+      );
+      this.count++;
+      const before = this.#statistics;
+      this.#statistics = {
+        runs: before.runs + 1,
+        engineSeconds: before.engineSeconds + engineSeconds,
+        totalSeconds: before.totalSeconds + (checked - called + performance.now() - started) / 1000,
+        compileSeconds: before.compileSeconds + compileSeconds,
+      };
+      return this.#split(results);
+    });
   }
 
   async prepare(feeds: Feeds<S>): Promise<void> {
-    const { seconds } = await this.#variant(this.#bind(feeds).bindings, []);
-    this.#statistics = { ...this.#statistics, compileSeconds: this.#statistics.compileSeconds + seconds };
+    const { bindings } = this.#bind(feeds);
+    await this.#enqueue(async (engine) => {
+      const { seconds } = await this.#variant(engine, bindings, []);
+      this.#statistics = { ...this.#statistics, compileSeconds: this.#statistics.compileSeconds + seconds };
+    });
   }
 
   async firstNotFinite(feeds: Feeds<S>, options: Pick<RunOptions, "step" | "microStep"> = {}): Promise<NotFinite | undefined> {
     const { arrays, bindings } = this.#bind(feeds);
-    const { graph } = this.#specialized(bindings, []);
-    return firstNotFinite(graph, await this.#loadEngine(), arrays, bindings, this.#noiseKey(options));
+    return this.#enqueue((engine) => {
+      const { graph } = this.#specialized(bindings, []);
+      return firstNotFinite(graph, engine, arrays, bindings, this.#noiseKey(options));
+    });
   }
 
   async release(): Promise<void> {
     this.#released = true;
-    const variants = [...this.#variants.values()];
-    this.#variants.clear();
-    for (const variant of await Promise.allSettled(variants)) if (variant.status === "fulfilled") await variant.value.release();
+    const engine = await this.#engine?.catch(() => undefined);
+    if (!engine) return; // nothing was compiled
+    // Calls that came before end first.
+    await stateStore(engine).enqueue(async () => {
+      for (const variant of this.#variants.values()) await variant.release();
+      this.#variants.clear();
+    });
+  }
+
+  /**
+   * Runs a task when all calls on the engine that came before are over, compilation included: programs that share state see
+   * it change in the order in which they were called, and no variant goes while it runs.
+   */
+  async #enqueue<T>(task: (engine: Engine) => Promise<T>): Promise<T> {
+    const engine = await this.#loadEngine();
+    return stateStore(engine).enqueue(() => task(engine));
   }
 
   #noiseKey({ step = this.count, microStep = 0 }: Pick<RunOptions, "step" | "microStep">) {
@@ -219,9 +243,13 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
     return { graph: buildGraph(leaves, result, trace, fetch), trace };
   }
 
+  /** Whether variants are made for concrete sizes. */
+  get #specializes(): boolean {
+    return this.#options.specialize ?? this.#symbolic?.graph.updates.size !== 0;
+  }
+
   #specialized(bindings: ReadonlyMap<Atom, number>, fetch: readonly string[]): Traced {
-    const specialize = this.#options.specialize ?? this.#symbolic?.graph.updates.size !== 0;
-    if (!specialize) return fetch.length || !this.#symbolic ? this.#trace(this.#shapes, fetch) : this.#symbolic;
+    if (!this.#specializes) return fetch.length || !this.#symbolic ? this.#trace(this.#shapes, fetch) : this.#symbolic;
     const concrete = new Map([...this.#shapes].map(([name, shape]) => [name, bindShape(shape, bindings)]));
     return this.#trace(concrete, fetch);
   }
@@ -238,43 +266,34 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
     return this.#engine;
   }
 
-  async #variant(bindings: ReadonlyMap<Atom, number>, fetch: readonly string[]): Promise<{ variant: Variant; seconds: number }> {
-    const engine = await this.#loadEngine();
-    const started = performance.now();
-    const specialize = this.#options.specialize ?? this.#symbolic?.graph.updates.size !== 0;
-    const sizes = specialize ? [...bindings.values()].join() : "symbolic";
+  async #variant(
+    engine: Engine,
+    bindings: ReadonlyMap<Atom, number>,
+    fetch: readonly string[],
+  ): Promise<{ readonly variant: Variant; readonly seconds: number }> {
+    const sizes = this.#specializes ? [...bindings.values()].join() : "symbolic";
     const key = `${sizes}|${[...fetch].sort().join()}`;
-
-    let cached = this.#variants.get(key);
-    if (cached && this.#options.frozen && (await cached).isStale()) {
-      this.#variants.delete(key);
-      await (await cached).release();
-      cached = undefined;
-    }
-    const fresh = cached === undefined;
-    const pending = cached ?? this.#load(engine, bindings, fetch);
+    const cached = this.#variants.get(key);
     // Deleted and set again: the map's order is then the order of use.
     this.#variants.delete(key);
-    this.#variants.set(key, pending);
-    try {
-      const variant = await pending;
-      await this.#evict();
-      return { variant, seconds: fresh ? (performance.now() - started) / 1000 : 0 };
-    } catch (error) {
-      this.#variants.delete(key);
-      throw error;
+    if (cached && !cached.isStale()) {
+      this.#variants.set(key, cached);
+      return { variant: cached, seconds: 0 };
     }
-  }
-
-  #load(engine: Engine, bindings: ReadonlyMap<Atom, number>, fetch: readonly string[]): Promise<Variant> {
-    return Variant.load(engine, this.#specialized(bindings, fetch).graph, { frozen: this.#options.frozen ?? false });
+    await cached?.release();
+    const started = performance.now();
+    const { graph } = this.#specialized(bindings, fetch);
+    const variant = await Variant.load(engine, graph, { frozen: this.#options.frozen ?? false });
+    this.#variants.set(key, variant);
+    await this.#evict();
+    return { variant, seconds: (performance.now() - started) / 1000 };
   }
 
   async #evict(): Promise<void> {
     while (this.#variants.size > (this.#options.cacheSize ?? 8)) {
-      const [[key, oldest]] = this.#variants as unknown as [[string, Promise<Variant>]];
+      const [[key, oldest]] = this.#variants as unknown as [[string, Variant]];
       this.#variants.delete(key);
-      await (await oldest).release();
+      await oldest.release();
     }
   }
 }

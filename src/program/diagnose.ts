@@ -21,7 +21,10 @@ export interface NotFinite {
   readonly module: string;
 }
 
-/** The first value that is not finite although all before it are; `undefined` when all are finite. */
+/**
+ * The first value that is not finite although all before it are; `undefined` when all are finite. Reads the state: call it
+ * from a task of the store's queue.
+ */
 export async function firstNotFinite(
   graph: ProgramGraph,
   engine: Engine,
@@ -43,31 +46,27 @@ export async function firstNotFinite(
     externalFiles: [],
     frozen: new Map(),
   });
+  const own: EngineBuffer[] = [];
   try {
-    return await stateStore(engine).enqueue(async () => {
-      const inputs = new Map<string, EngineBuffer>();
-      const own: EngineBuffer[] = [];
-      const upload = async (name: string, array: HostArray) => {
-        const buffer = await engine.upload(array);
-        own.push(buffer);
-        inputs.set(name, buffer);
-      };
-      for (const [name, array] of feeds) await upload(`feed:${name}`, array);
-      for (const [name, { tensor, attributes }] of graph.noise)
-        await upload(name, drawNoise(attributes, bindShape(tensor.shape, bindings), noiseKey));
-      for (const [name, variable] of graph.variables) inputs.set(name, await stateStore(engine).current(variable));
-      const produced = await model.run(inputs, new Map([...outputs.keys()].map((name) => [name, undefined])));
-      let found: NotFinite | undefined;
-      for (const [i, tensor] of watched.entries()) {
-        const buffer = produced.get(`finite:${i}`) as EngineBuffer;
-        const { data } = await engine.read(buffer);
-        if (!found && Number(data[0]) === 0) found = { value: tensor.describe(), module: tensor.node.scope };
-        await engine.release(buffer);
-      }
-      for (const buffer of own) await engine.release(buffer);
-      return found;
-    });
+    const inputs = new Map<string, EngineBuffer>();
+    const upload = async (name: string, array: HostArray) => {
+      const buffer = await engine.upload(array);
+      own.push(buffer);
+      inputs.set(name, buffer);
+    };
+    for (const [name, array] of feeds) await upload(`feed:${name}`, array);
+    for (const [name, { tensor, attributes }] of graph.noise)
+      await upload(name, drawNoise(attributes, bindShape(tensor.shape, bindings), noiseKey));
+    for (const [name, variable] of graph.variables) inputs.set(name, await stateStore(engine).current(variable));
+    const produced = await model.run(inputs, new Map([...outputs.keys()].map((name) => [name, undefined])));
+    own.push(...produced.values());
+    for (const [i, tensor] of watched.entries()) {
+      const { data } = await engine.read(produced.get(`finite:${i}`) as EngineBuffer);
+      if (Number(data[0]) === 0) return { value: tensor.describe(), module: tensor.node.scope };
+    }
+    return undefined;
   } finally {
+    for (const buffer of own) await engine.release(buffer);
     await model.release();
   }
 }

@@ -49,16 +49,17 @@ export class StateStore {
   /** The buffer with the newest value of a variable, wherever that came from. */
   async current(variable: Variable): Promise<EngineBuffer> {
     let entry = this.#entries.get(variable);
-    if (entry?.version === variable.version) return entry.current;
+    const { version } = variable; // a value that is written while this one is on its way is for the next time
+    if (entry?.version === version) return entry.current;
     // The initial value is made here when the variable has none yet.
     const value = await variable.read();
     if (entry) await this.#engine.write(entry.current, value);
     else {
       entry = new Entry(this.#engine, await this.#engine.upload(value));
       this.#entries.set(variable, entry);
-      this.#forgotten.register(variable, entry);
+      this.#forgotten.register(variable, entry, entry);
     }
-    entry.version = variable.version;
+    entry.version = version;
     return entry.current;
   }
 

@@ -48,8 +48,9 @@ export class Variant {
     if (frozen)
       for (const [name, variable] of program.variables) {
         if (updated.has(variable)) continue;
-        constants.set(name, await frozenValue(variable, files));
+        // Before the value: one that is written meanwhile makes the variant stale.
         versions.set(variable, variable.version);
+        constants.set(name, await frozenValue(variable, files));
       }
     const model = await engine.load({
       graph,
@@ -65,51 +66,49 @@ export class Variant {
     return [...this.#frozenVersions].some(([variable, version]) => variable.version !== version);
   }
 
-  run(
+  /** Only one run at a time may touch the state: call it from a task of the store's queue. */
+  async run(
     feeds: ReadonlyMap<string, HostArray>,
     bindings: ReadonlyMap<Atom, number>,
     noiseKey: NoiseKey,
     accept: (results: ReadonlyMap<string, ResultArray>) => boolean,
   ): Promise<VariantRun> {
-    return this.#store.enqueue(async () => {
-      const inputs = new Map<string, EngineBuffer>();
-      for (const [name, array] of feeds) inputs.set(`feed:${name}`, await this.#fill(`feed:${name}`, array));
-      for (const [name, { tensor, attributes }] of this.#graph.noise)
-        inputs.set(name, await this.#fill(name, drawNoise(attributes, bindShape(tensor.shape, bindings), noiseKey)));
-      for (const [name, variable] of this.#graph.variables)
-        if (!this.#frozenVersions.has(variable)) inputs.set(name, await this.#store.current(variable));
+    const inputs = new Map<string, EngineBuffer>();
+    for (const [name, array] of feeds) inputs.set(`feed:${name}`, await this.#fill(`feed:${name}`, array));
+    for (const [name, { tensor, attributes }] of this.#graph.noise)
+      inputs.set(name, await this.#fill(name, drawNoise(attributes, bindShape(tensor.shape, bindings), noiseKey)));
+    for (const [name, variable] of this.#graph.variables)
+      if (!this.#frozenVersions.has(variable)) inputs.set(name, await this.#store.current(variable));
 
-      const outputs = new Map<string, EngineBuffer | undefined>();
-      for (const [name, tensor] of this.#graph.outputs) {
-        const variable = this.#graph.updates.get(name);
-        if (variable) {
-          await this.#store.current(variable);
-          outputs.set(name, await this.#store.spare(variable));
-        } else outputs.set(name, isStaticShape(tensor.shape) ? await this.#buffer(name, tensor.dtype, tensor.shape) : undefined);
-      }
+    const outputs = new Map<string, EngineBuffer | undefined>();
+    for (const [name, tensor] of this.#graph.outputs) {
+      const variable = this.#graph.updates.get(name);
+      if (variable) {
+        await this.#store.current(variable);
+        outputs.set(name, await this.#store.spare(variable));
+      } else outputs.set(name, isStaticShape(tensor.shape) ? await this.#buffer(name, tensor.dtype, tensor.shape) : undefined);
+    }
 
-      const started = performance.now();
-      const produced = await this.#model.run(inputs, outputs);
-      const engineSeconds = (performance.now() - started) / 1000;
+    const started = performance.now();
+    const produced = await this.#model.run(inputs, outputs);
+    const engineSeconds = (performance.now() - started) / 1000;
 
-      const results = new Map<string, ResultArray>();
-      for (const [name, buffer] of produced) {
-        if (this.#graph.updates.has(name)) continue;
-        results.set(name, new ResultArray(await this.#engine.read(buffer)));
-        if (buffer !== this.#buffers.get(name)) await this.#engine.release(buffer);
-      }
-      if (accept(results))
-        for (const [name, variable] of this.#graph.updates) this.#store.commit(variable, produced.get(name) as EngineBuffer);
-      return { results, engineSeconds };
-    });
+    const results = new Map<string, ResultArray>();
+    for (const [name, buffer] of produced) {
+      if (this.#graph.updates.has(name)) continue;
+      results.set(name, new ResultArray(await this.#engine.read(buffer)));
+      if (buffer !== this.#buffers.get(name)) await this.#engine.release(buffer);
+    }
+    if (accept(results))
+      for (const [name, variable] of this.#graph.updates) this.#store.commit(variable, produced.get(name) as EngineBuffer);
+    return { results, engineSeconds };
   }
 
+  /** Not while it runs: from a task of the store's queue. */
   async release(): Promise<void> {
-    await this.#store.enqueue(async () => {
-      await this.#model.release();
-      for (const buffer of this.#buffers.values()) await this.#engine.release(buffer);
-      this.#buffers.clear();
-    });
+    await this.#model.release();
+    for (const buffer of this.#buffers.values()) await this.#engine.release(buffer);
+    this.#buffers.clear();
   }
 
   /** A buffer with the array's data, the same one as last time when the shape has not changed. */
