@@ -3,8 +3,9 @@
 import { readFileSlice } from "#platform/engine/reference/file-slice";
 import { ArgumentError, DTypeError, ShapeError, TsumikiError } from "../../errors.js";
 import { formatShape, sameShape } from "../../graph/dim.js";
-import { allocate, bytesPerElement, checkArray, type DType, encode, view } from "../../graph/dtype.js";
+import { allocate, bytesPerElement, type DType, encode, view } from "../../graph/dtype.js";
 import { elementCount, type HostArray, hostArray, toNumbers } from "../../graph/host-array.js";
+import { copyOf, notOwned } from "../buffers.js";
 import { type Engine, type EngineBuffer, type LoadedModel, type ModelSource, noLowering } from "../engine.js";
 import { evaluate } from "./interpret.js";
 
@@ -118,19 +119,9 @@ class ReferenceEngine implements Engine {
 
   #array(buffer: EngineBuffer): HostArray {
     this.#checkOpen();
-    if (!this.#buffers.has(buffer))
-      throw new TsumikiError(
-        "RELEASED",
-        "The buffer was released, or another engine made it: only the engine that made a buffer can use it.",
-      );
+    if (!this.#buffers.has(buffer)) throw notOwned();
     return buffer as HostArray;
   }
-}
-
-/** Checked, so that a buffer is what it says. */
-function copyOf({ dtype, shape, data }: HostArray): HostArray {
-  checkArray(dtype, data, "The data of a buffer");
-  return hostArray(dtype, shape, data.slice() as typeof data);
 }
 
 /** Of an exact run the results are float64 whatever they were declared as. */

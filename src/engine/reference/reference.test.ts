@@ -3,7 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type Dim, symbol } from "../../graph/dim.js";
-import type { DType } from "../../graph/dtype.js";
 import type { Graph } from "../../graph/graph.js";
 import { fromNumbers, type HostArray, toNumbers } from "../../graph/host-array.js";
 import { constant, input } from "../../graph/leaves.js";
@@ -12,6 +11,7 @@ import { add, cast, concat, div, mul, nonZero, reshape, sum } from "../../graph/
 import type { Tensor } from "../../graph/tensor.js";
 import { withScope } from "../../graph/trace.js";
 import type { Engine, EngineBuffer, ModelSource } from "../engine.js";
+import { describeEngine } from "../testing/engine-contract.js";
 import { referenceEngine } from "./engine.js";
 import { evaluate } from "./interpret.js";
 
@@ -137,7 +137,9 @@ describe("sizes", () => {
   });
 });
 
-describe("the engine", () => {
+describeEngine("the engine", async () => referenceEngine(), { without: [], namesOperators: false });
+
+describe("the engine besides", () => {
   const source = (of: Graph, rest: Partial<ModelSource> = {}): ModelSource => ({
     graph: of,
     onnx: () => new Uint8Array(),
@@ -148,24 +150,6 @@ describe("the engine", () => {
   const numbers = async (engine: Engine, buffer: EngineBuffer | undefined): Promise<number[]> =>
     Array.from(toNumbers(await engine.read(buffer as EngineBuffer)));
 
-  it("runs a model, into new buffers or given ones", async () => {
-    const engine = referenceEngine();
-    const model = await engine.load(source(graph([x], { y: add(x, 1), z: mul(x, 2) })));
-    const given = await engine.upload(float([2], 1, 2));
-    const target = await engine.allocate("float32", [2]);
-    const results = await model.run(
-      new Map([["x", given]]),
-      new Map([
-        ["y", target],
-        ["z", undefined],
-      ]),
-    );
-    expect(results.get("y")).toBe(target);
-    expect(await numbers(engine, target)).toEqual([2, 3]);
-    expect(await numbers(engine, results.get("z"))).toEqual([2, 4]);
-    expect(await numbers(engine, given)).toEqual([1, 2]);
-  });
-
   it("keeps float64 inside an exact run, and stores what the outputs are declared as", async () => {
     const engine = referenceEngine({ exact: true });
     const model = await engine.load(source(graph([x], { y: add(add(x, 1e-9), -1) })));
@@ -173,19 +157,6 @@ describe("the engine", () => {
     const y = await engine.read(results.get("y") as EngineBuffer);
     expect(y.dtype).toBe("float32");
     expect(y.data[0]).toBeCloseTo(1e-9, 15);
-  });
-
-  it("copies in and out, and starts with zeros", async () => {
-    const engine = referenceEngine();
-    const array = float([2], 1, 2);
-    const buffer = await engine.upload(array);
-    (array.data as Float32Array)[0] = 9;
-    ((await engine.read(buffer)).data as Float32Array)[1] = 9;
-    expect(await numbers(engine, buffer)).toEqual([1, 2]);
-    await engine.write(buffer, float([2], 3, 4));
-    expect(await numbers(engine, buffer)).toEqual([3, 4]);
-    expect(await numbers(engine, await engine.allocate("int64", [2, 0, 3]))).toEqual([]);
-    expect(await numbers(engine, await engine.allocate("float16", [2]))).toEqual([0, 0]);
   });
 
   it("holds frozen inputs, from memory and from files", async () => {
@@ -212,24 +183,5 @@ describe("the engine", () => {
     } finally {
       await rm(folder, { recursive: true });
     }
-  });
-
-  it("refuses what is released, foreign, or input and output at once", async () => {
-    const engine = referenceEngine();
-    const model = await engine.load(source(graph([x], { y: add(x, 1) })));
-    const given = await engine.upload(float([2], 1, 2));
-    const run = (buffer: EngineBuffer, target?: EngineBuffer) => model.run(new Map([["x", buffer]]), new Map([["y", target]]));
-    await expect(run(given, given)).rejects.toThrow(/output 'y' is an input of the same run/);
-    await expect(run(await referenceEngine().upload(float([2], 1, 2)))).rejects.toThrow(/another engine made it/);
-    await expect(run(given, await engine.allocate("float32", [3]))).rejects.toThrow(/shape \[3\] cannot take \[2\]/);
-    await expect(run(given, await engine.allocate("float64" satisfies DType, [2]))).rejects.toThrow(
-      /float64 cannot take float32/,
-    );
-    await engine.release(given);
-    await expect(run(given)).rejects.toMatchObject({ code: "RELEASED" });
-    await model.release();
-    await expect(run(await engine.upload(float([2], 1, 2)))).rejects.toMatchObject({ code: "RELEASED" });
-    await engine.close();
-    await expect(engine.upload(float([2], 1, 2))).rejects.toMatchObject({ code: "RELEASED" });
   });
 });

@@ -1,8 +1,8 @@
 /** Values of an engine compared with those of the reference. */
 
-import type { Engine } from "../../engine/engine.js";
+import type { Engine, EngineBuffer } from "../../engine/engine.js";
+import { modelSource } from "../../engine/model-source.js";
 import { evaluate } from "../../engine/reference/interpret.js";
-import { writeOnnx } from "../../onnx/writer.js";
 import { formatShape, sameShape } from "../dim.js";
 import { isFloat } from "../dtype.js";
 import type { Graph } from "../graph.js";
@@ -100,19 +100,12 @@ export function groupByExample(cases: readonly OpCase[]): ReadonlyMap<number, re
 /** Gives graphs to an engine as programs do: its passes and lowerings applied, buffers uploaded and read back. */
 export const loaderFor =
   (engine: Engine): GraphLoader =>
-  async (original) => {
-    const graph = engine.lowering.passes.reduce((current, pass) => pass(current), original);
-    const model = await engine.load({
-      graph,
-      onnx: () => writeOnnx(graph, { faces: engine.lowering.faces }),
-      externalFiles: [],
-      frozen: new Map(),
-    });
+  async (graph) => {
+    const model = await engine.load(modelSource(engine, graph));
     return {
       async run(inputs) {
-        const buffers = new Map(
-          await Promise.all([...inputs].map(async ([name, array]) => [name, await engine.upload(array)] as const)),
-        );
+        const buffers = new Map<string, EngineBuffer>();
+        for (const [name, array] of inputs) buffers.set(name, await engine.upload(array));
         const results = await model.run(buffers, new Map([...graph.outputs.keys()].map((name) => [name, undefined])));
         const arrays = new Map<string, HostArray>();
         for (const [name, buffer] of results) arrays.set(name, await engine.read(buffer));
