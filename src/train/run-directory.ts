@@ -5,12 +5,13 @@
  * runs/whale/
  *   recipe.json        what was asked for
  *   config.json        the model's resolved configuration
- *   tokenizer.json
+ *   tokenizer.json, tokenizer_config.json
  *   metrics.jsonl      one JSON object a line, appended as the run goes
  *   loss.svg
  *   latest             the name of the newest checkpoint, for people and other programs
  *   checkpoints/step-000500/  model.safetensors, optimizer.safetensors, state.json
  *   samples/step-000500.txt
+ *   model.safetensors, generation_config.json   at the end: the run is then a Hugging Face directory as well
  * ```
  *
  * A save that is interrupted anywhere (an exception, a full disk, SIGKILL, a power cut) leaves the earlier checkpoints as they
@@ -57,6 +58,9 @@ const runEntries = [
   "metrics.jsonl",
   "loss.svg",
   "latest",
+  "model.safetensors",
+  "generation_config.json",
+  "tokenizer_config.json",
   "tokenizer.json",
   "config.json",
   "recipe.json",
@@ -95,24 +99,30 @@ export class RunDirectory {
    */
   static async create(path: string, { recipe, config, overwrite = false }: CreateRunOptions): Promise<RunDirectory> {
     const run = new RunDirectory(path);
-    const entries = await makeDirectory(run.path);
-    if (entries.includes("recipe.json")) {
-      if (!overwrite)
-        throw new ArgumentError(
-          `${run.path} holds a run already${await describeProgress(run)}. Resume it, overwrite it, or choose another directory.`,
-        );
-    } else {
-      const foreign = entries.filter((entry) => !entry.startsWith(".") && !runEntries.includes(entry));
-      if (foreign.length > 0)
-        throw new ArgumentError(
-          `${run.path} is not a run and not empty: it holds ${listNames(foreign)}. Choose a directory that is new or empty.`,
-        );
-    }
+    await makeDirectory(run.path);
+    await RunDirectory.checkFree(path, { overwrite });
     for (const entry of runEntries) await rm(join(run.path, entry), { recursive: true, force: true });
     await removeTemporaryFiles(run.path);
     await writeJsonFile(run.files.config, config);
     await writeJsonFile(run.files.recipe, recipe);
     return run;
+  }
+
+  /** Throws where `create` would, before anything is done: for those who have much to do first. */
+  static async checkFree(path: string, { overwrite = false }: { readonly overwrite?: boolean } = {}): Promise<void> {
+    const run = new RunDirectory(path);
+    const entries = await entriesOf(run.path);
+    if (entries.includes("recipe.json")) {
+      if (overwrite) return;
+      throw new ArgumentError(
+        `${run.path} holds a run already${await describeProgress(run)}. Resume it, overwrite it, or choose another directory.`,
+      );
+    }
+    const foreign = entries.filter((entry) => !entry.startsWith(".") && !runEntries.includes(entry));
+    if (foreign.length > 0)
+      throw new ArgumentError(
+        `${run.path} is not a run and not empty: it holds ${listNames(foreign)}. Choose a directory that is new or empty.`,
+      );
   }
 
   /** Opens a run, changing nothing. Throws `ARGUMENT` where there is none, `CONFIG` where its recipe or config is damaged. */
@@ -227,14 +237,14 @@ function inTurn(): <T>(task: () => Promise<T>) => Promise<T> {
   };
 }
 
-async function makeDirectory(path: string): Promise<string[]> {
+/** Makes a directory and those above it. */
+export async function makeDirectory(path: string): Promise<void> {
   try {
     const first = await mkdir(path, { recursive: true });
     if (first !== undefined) await syncFolder(dirname(first));
   } catch (cause) {
     throw new ArgumentError(`The run directory ${path} cannot be made: ${(cause as Error).message}.`, { cause });
   }
-  return readdir(path);
 }
 
 async function readDirectory(path: string): Promise<string[]> {

@@ -1,0 +1,32 @@
+/** One recipe over another. */
+
+import type { RecipeInput } from "./recipe.js";
+
+type Section = Readonly<Record<string, unknown>>;
+
+/** Keys of which each says what the others in its section mean: where the upper recipe has another one, the lower section goes. */
+const kinds: Readonly<Record<string, readonly string[]>> = {
+  data: ["corpus", "files"],
+  tokenizer: ["model"],
+  model: ["architecture"],
+};
+
+/** What `above` says, and what `below` says of the rest, key by key. */
+export function mergeRecipes(below: RecipeInput, above: RecipeInput): RecipeInput {
+  const merged: Record<string, unknown> = { ...below };
+  for (const [name, section] of Object.entries(above)) {
+    const lower = merged[name];
+    merged[name] = isSection(section) && isSection(lower) ? mergeSections(name, lower, section) : section;
+  }
+  return merged;
+}
+
+function mergeSections(name: string, below: Section, above: Section): Section {
+  const kindKeys = kinds[name] ?? [];
+  const anotherKind = kindKeys.some((key) => above[key] !== undefined && above[key] !== below[key]);
+  if (!anotherKind) return { ...below, ...above };
+  // A validation share fits any data.
+  return name === "data" && "validationShare" in below ? { validationShare: below.validationShare, ...above } : above;
+}
+
+const isSection = (value: unknown): value is Section => typeof value === "object" && value !== null && !Array.isArray(value);

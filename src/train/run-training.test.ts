@@ -1,0 +1,235 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { generate } from "../generate/index.js";
+import { toNumbers } from "../graph/host-array.js";
+import { loadModel } from "../models/index.js";
+import { loadTokenizer } from "../tokenizer/index.js";
+import { type RecipeInput, runTraining } from "./index.js";
+import { type Reporter, silentReporter } from "./reporter.js";
+import { RunDirectory } from "./run-directory.js";
+
+let folder: string;
+let directory: string;
+let textPath: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tsumiki-training-"));
+  directory = join(folder, "runs", "whale");
+  textPath = join(folder, "text.txt");
+  await writeFile(textPath, "the whale swims; the ship sails; the sea is deep. ".repeat(40));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** Small, and with everything that has to come back after a stop: dropout, accumulation, several epochs. */
+const recipe = (training: RecipeInput["training"] = {}): RecipeInput => ({
+  data: { files: [textPath] },
+  tokenizer: { model: "character" },
+  model: { architecture: "gpt2", nEmbd: 16, nLayer: 2, nHead: 2 },
+  training: {
+    ...{ steps: 12, batchSize: 4, context: 16, learningRate: 1e-2, dropout: 0.1, seed: 5, accumulation: 2 },
+    ...{ validateEvery: 4, saveEvery: 3 },
+    ...training,
+  },
+  samples: { maxTokens: 5 },
+  engine: { threads: 2 },
+});
+
+/** The measurements, without what depends on the clock. */
+async function measured(path: string) {
+  const rows = await (await RunDirectory.open(path)).metrics();
+  return rows.map(({ seconds: _, tokensPerSecond: __, ...row }) => row);
+}
+
+const parametersOf = async (path: string) =>
+  Promise.all([...(await loadModel(path)).parameters().values()].map(async (one) => [...toNumbers(await one.read())]));
+
+const atStep = (step: number, act: () => void): Reporter => ({
+  ...silentReporter,
+  step: (report) => report.step === step && act(),
+});
+
+const fails = (code: string, message: RegExp) => expect.objectContaining({ code, message: expect.stringMatching(message) });
+
+describe("runTraining", () => {
+  it("leaves a run that is a Hugging Face directory with curve, samples and metrics", async () => {
+    const messages: string[] = [];
+    const result = await runTraining(recipe(), {
+      directory,
+      generate,
+      reporter: { ...silentReporter, message: (text) => messages.push(text) },
+    });
+    expect(result).toMatchObject({ directory, steps: 12, stopped: false, validation: { step: 12 } });
+    expect(result.samples).toEqual([{ prompt: "the whale swims;", text: expect.stringMatching(/^[\s\S]{5}$/) }]);
+    expect((await readdir(directory)).sort()).toEqual([
+      ...["checkpoints", "config.json", "generation_config.json", "latest", "loss.svg", "metrics.jsonl", "model.safetensors"],
+      ...["recipe.json", "samples", "tokenizer.json", "tokenizer_config.json"],
+    ]);
+    expect(await readdir(join(directory, "samples"))).toEqual(["step-000004.txt", "step-000008.txt", "step-000012.txt"]);
+    expect((await readdir(join(directory, "checkpoints"))).sort()).toContain("step-000012");
+    expect(await readFile(join(directory, "loss.svg"), "utf8")).toMatch(/^<svg/);
+    const rows = await measured(directory);
+    expect(rows.filter(({ loss }) => loss !== undefined).map(({ step }) => step)).toEqual(
+      Array.from({ length: 12 }, (_, i) => i + 1),
+    );
+    expect(rows.filter(({ validationLoss }) => validationLoss !== undefined).map(({ step }) => step)).toEqual([4, 8, 12]);
+    expect(rows.at(-1)?.validationLoss).toBeLessThan(rows[0]?.loss ?? 0);
+    expect(messages[0]).toMatch(/^text .*text\.txt[\s\S]*^model +gpt2, 0\.0 million parameters$/m);
+
+    const pieces = [];
+    for await (const piece of generate(await loadModel(directory), await loadTokenizer(directory), "the ", { maxTokens: 5 }))
+      pieces.push(piece);
+    expect(pieces.join("")).toHaveLength(5);
+  });
+
+  it("goes on after SIGKILL to the same losses and parameters, bit for bit", async () => {
+    const straight = join(folder, "straight");
+    await runTraining(recipe(), { directory: straight, generate });
+    const script = join(folder, "train.mts");
+    await writeFile(
+      script,
+      `import { generate } from ${JSON.stringify(new URL("../generate/index.ts", import.meta.url).href)};
+      import { runTraining } from ${JSON.stringify(new URL("./index.ts", import.meta.url).href)};
+      const reporter = { start() {}, message() {}, finish() {}, step: ({ step }) => step === 8 && process.kill(process.pid, "SIGKILL") };
+      await runTraining(${JSON.stringify(recipe())}, { directory: ${JSON.stringify(directory)}, generate, reporter });`,
+    );
+    const child = spawn(process.execPath, [...process.execArgv, script], { stdio: ["ignore", "inherit", "inherit"] });
+    expect(await once(child, "close")).toEqual([null, "SIGKILL"]);
+    expect((await measured(directory)).at(-1)?.step).toBe(7);
+    expect((await (await RunDirectory.open(directory)).latestCheckpoint())?.step).toBe(6);
+
+    const steps: number[] = [];
+    const reporter: Reporter = { ...silentReporter, step: ({ step }) => steps.push(step) };
+    await runTraining(undefined, { directory, resume: true, generate, reporter });
+    expect(steps).toEqual([7, 8, 9, 10, 11, 12]);
+    expect(await measured(directory)).toEqual(await measured(straight));
+    expect(await parametersOf(directory)).toEqual(await parametersOf(straight));
+    expect((await readdir(directory)).filter((name) => name.startsWith("."))).toEqual([]);
+  });
+
+  it("saves when the signal stops it, and goes on from there", async () => {
+    const straight = join(folder, "straight");
+    await runTraining(recipe(), { directory: straight });
+    const controller = new AbortController();
+    const reporter = atStep(5, () => controller.abort());
+    const stopped = await runTraining(recipe(), { directory, signal: controller.signal, reporter });
+    expect(stopped).toMatchObject({ steps: 5, stopped: true, samples: [] });
+    expect((await (await RunDirectory.open(directory)).latestCheckpoint())?.step).toBe(5);
+    await expect(loadModel(directory)).rejects.toThrow(fails("CHECKPOINT", /It is a run that has not ended/));
+    const resumed = await runTraining(recipe(), { directory, resume: true });
+    expect(resumed).toMatchObject({ steps: 12, stopped: false });
+    expect(resumed.seconds).toBeGreaterThan(stopped.seconds);
+    expect(await measured(directory)).toEqual(await measured(straight));
+  });
+
+  it("begins again where it was stopped before anything was saved, and only finishes what is done", async () => {
+    const controller = new AbortController();
+    controller.abort();
+    await expect(runTraining(recipe(), { directory, signal: controller.signal })).rejects.toThrow(
+      expect.objectContaining({ code: "ABORTED" }),
+    );
+    await runTraining(recipe(), { directory });
+    const before = await measured(directory);
+    await rm(join(directory, "model.safetensors")); // as if it had been killed at the very end
+    await runTraining(undefined, { directory, resume: true, reporter: atStep(13, () => expect.unreachable()) });
+    expect(await measured(directory)).toEqual(before);
+    expect(await readdir(directory)).toContain("model.safetensors");
+  });
+
+  it("stops when a loss is not finite, names the step and the value, and keeps the last good checkpoint", async () => {
+    const diverging = recipe({ learningRate: 1e30, warmupSteps: 6, minimumLearningRate: 0, clipNorm: 1e30, saveEvery: 1 });
+    const error = await runTraining(diverging, { directory }).catch((cause: Error) => cause);
+    expect(error).toMatchObject({ code: "NOT_FINITE" });
+    const [, step, kept] =
+      /^Step (\d+): the loss was .* The last good checkpoint, of step (\d+), is in /.exec((error as Error).message) ?? [];
+    expect(Number(kept)).toBe(Number(step) - 1);
+    expect((error as Error).message).toMatch(/The first value that was not finite: \S+/);
+    const latest = await (await RunDirectory.open(directory)).latestCheckpoint();
+    expect(latest?.step).toBe(Number(kept));
+    const model = await loadModel(directory, { weights: latest?.modelPath ?? "" });
+    for (const parameter of model.parameters().values())
+      expect(toNumbers(await parameter.read()).every(Number.isFinite)).toBe(true);
+  });
+
+  it("refuses to resume under a recipe that changes the training, and takes one that does not", async () => {
+    const controller = new AbortController();
+    await runTraining(recipe(), { directory, signal: controller.signal, reporter: atStep(2, () => controller.abort()) });
+    await expect(runTraining(recipe({ steps: 20, dropout: 0 }), { directory, resume: true })).rejects.toThrow(
+      fails("CONFIG", /begun with another recipe:\n {2}training\.steps: 12 → 20\n {2}training\.dropout: 0\.1 → 0\n/),
+    );
+    const messages: string[] = [];
+    const reporter = { ...silentReporter, message: (text: string) => messages.push(text) };
+    await runTraining(recipe({ saveEvery: 12 }), { directory, resume: true, reporter });
+    expect(messages[0]).toBe("The recipe has changed: training.saveEvery: 3 → 12.");
+    expect(JSON.parse(await readFile(join(directory, "recipe.json"), "utf8"))).toMatchObject({ training: { saveEvery: 12 } });
+  });
+
+  it("notices that the text has changed", async () => {
+    const controller = new AbortController();
+    await runTraining(recipe(), { directory, signal: controller.signal, reporter: atStep(2, () => controller.abort()) });
+    await writeFile(textPath, `${await readFile(textPath, "utf8")}the end. `);
+    await expect(runTraining(undefined, { directory, resume: true })).rejects.toThrow(fails("DATA", /The text has changed/));
+    expect((await (await RunDirectory.open(directory)).latestCheckpoint())?.step).toBe(2);
+  });
+
+  it("refuses a truncated checkpoint whole, and leaves it", async () => {
+    const controller = new AbortController();
+    await runTraining(recipe(), { directory, signal: controller.signal, reporter: atStep(2, () => controller.abort()) });
+    const { optimizerPath = "" } = (await (await RunDirectory.open(directory)).latestCheckpoint()) ?? {};
+    await truncate(optimizerPath, (await readFile(optimizerPath)).length - 1);
+    await expect(runTraining(undefined, { directory, resume: true })).rejects.toThrow(
+      fails("CHECKPOINT", /optimizer\.safetensors cannot be read as safetensors: tensor ".*" .*truncated/),
+    );
+    expect((await measured(directory)).length).toBeGreaterThan(0);
+  });
+
+  it("does not write into a run of someone else, or over one without being told", async () => {
+    await expect(runTraining(undefined, { directory, resume: true })).rejects.toThrow(fails("ARGUMENT", /There is no run at/));
+    await expect(runTraining(undefined, { directory })).rejects.toThrow(fails("ARGUMENT", /needs a recipe/));
+    await runTraining(recipe({ steps: 1 }), { directory });
+    await expect(runTraining(recipe(), { directory })).rejects.toThrow(
+      fails("ARGUMENT", /holds a run already \(saved at step 1\)/),
+    );
+    await expect(runTraining(recipe(), { directory, resume: true, overwrite: true })).rejects.toThrow(
+      fails("ARGUMENT", /either/),
+    );
+    await writeFile(join(directory, ".lock"), `${process.ppid}\n`);
+    await expect(runTraining(recipe(), { directory, overwrite: true })).rejects.toThrow(
+      fails("ARGUMENT", /Process \d+ is writing/),
+    );
+    await writeFile(join(directory, ".lock"), "4194305\n"); // more than a process id can be
+    expect((await runTraining(recipe({ steps: 2 }), { directory, overwrite: true })).steps).toBe(2);
+    expect((await measured(directory)).at(-1)?.step).toBe(2);
+  });
+
+  it.each([
+    ["a file that is missing", { data: { files: ["nowhere.txt"] } }, fails("DATA", /There is no file at nowhere\.txt/)],
+    [
+      "a context longer than the data",
+      { training: { context: 4000 } },
+      fails("DATA", /The context is 4000 tokens, but only \d+/),
+    ],
+    [
+      "a byte-level vocabulary that is too small",
+      { tokenizer: { model: "bpe", vocabSize: 100 } },
+      fails("TOKENIZER", /at least 256/),
+    ],
+    ["a prompt that cannot be encoded", { samples: { prompts: ["Ω"] } }, fails("TOKENIZER", /"Ω"/)],
+    ["an engine that does not exist", { engine: { name: "abacus" } }, fails("ARGUMENT", /abacus/)],
+  ] satisfies [string, RecipeInput, unknown][])(
+    "refuses %s before anything is written",
+    async (_, change: RecipeInput, error) => {
+      const given = recipe();
+      const changed = { ...given, ...change, training: { ...given.training, ...change.training } };
+      await expect(runTraining(changed, { directory })).rejects.toThrow(error);
+      expect(await readdir(folder)).toEqual(["text.txt"]);
+    },
+  );
+
+  it("refuses an empty text", async () => {
+    await writeFile(textPath, "");
+    await expect(runTraining(recipe(), { directory })).rejects.toThrow(fails("DATA", /is empty/));
+  });
+});
