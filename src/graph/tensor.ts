@@ -48,7 +48,9 @@ export class Tensor {
 
   /** How errors speak of this tensor: its origin, type and shape. */
   describe(): string {
-    return `${this.node.op.name} ${this.dtype}${formatShape(this.shape)}`;
+    const { op, attributes } = this.node;
+    const name = op.leaf && typeof attributes.name === "string" ? ` '${attributes.name}'` : "";
+    return `${op.name}${name} ${this.dtype}${formatShape(this.shape)}`;
   }
 
   [Symbol.toPrimitive](): never {

@@ -156,8 +156,9 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
         throw new TsumikiError("ABORTED", "The program was stopped before it ran.", { cause: options.signal.reason });
       const { variant, seconds: compileSeconds } = await this.#variant(engine, bindings, options.fetch ?? []);
       const started = performance.now();
+      const split = (values: ReadonlyMap<string, ResultArray>) => this.#split(values, options.fetch !== undefined);
       const { results, engineSeconds } = await variant.run(arrays, bindings, this.#noiseKey(options), (values) =>
-        options.commit ? options.commit(this.#split(values)) : true,
+        options.commit ? options.commit(split(values)) : true,
       );
       this.count++;
       const before = this.#statistics;
@@ -167,7 +168,7 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
         totalSeconds: before.totalSeconds + (checked - called + performance.now() - started) / 1000,
         compileSeconds: before.compileSeconds + compileSeconds,
       };
-      return this.#split(results);
+      return split(results);
     });
   }
 
@@ -217,23 +218,25 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
     return { arrays, bindings: bindSizes(this.#shapes, arrays) };
   }
 
-  /** Results by name, with what was fetched from inside under `inside`. */
-  #split(values: ReadonlyMap<string, ResultArray>): Results<R> & Inside {
+  /** Results by name, with what was fetched from inside, if anything was, under `inside`. */
+  #split(values: ReadonlyMap<string, ResultArray>, fetched: boolean): Results<R> & Inside {
     const results: Record<string, ResultArray> = {};
     const inside: Record<string, ResultArray> = {};
     for (const [name, value] of values) {
       if (name.startsWith("inside:")) inside[name.slice("inside:".length)] = value;
       else results[name.slice("result:".length)] = value;
     }
-    return { ...results, inside } as unknown as Results<R> & Inside;
+    return { ...results, ...(fetched && { inside }) } as unknown as Results<R> & Inside;
   }
 
   #trace(shapes: ReadonlyMap<string, Shape>, fetch: readonly string[]): Traced {
     const leaves = new Map(
       Object.entries(this.#signature).map(([name, { dtype }]) => [name, input(name, dtype, shapes.get(name) ?? [])]),
     );
-    const { result, trace } = runTrace({ training: this.#training ?? false, fetch }, () =>
-      this.#fn(Object.fromEntries(leaves) as { readonly [K in keyof S]: Tensor }),
+    const { result, trace } = withDeepStacks(() =>
+      runTrace({ training: this.#training ?? false, fetch }, () =>
+        this.#fn(Object.fromEntries(leaves) as { readonly [K in keyof S]: Tensor }),
+      ),
     );
     // Whether this is a training program shows only at the end, when an optimizer has assigned parameters.
     if (this.#training === undefined) {
@@ -295,5 +298,21 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
       this.#variants.delete(key);
       await oldest.release();
     }
+  }
+}
+
+/**
+ * Between a mistake in a model and the line that asked for it lie the frames of operators and of the modules around them,
+ * more than the 10 that V8 keeps.
+ */
+function withDeepStacks<T>(fn: () => T): T {
+  const limited = Error as { stackTraceLimit?: number };
+  const before = limited.stackTraceLimit;
+  limited.stackTraceLimit = Math.max(before ?? 0, 100);
+  try {
+    return fn();
+  } finally {
+    if (before === undefined) delete limited.stackTraceLimit;
+    else limited.stackTraceLimit = before;
   }
 }
