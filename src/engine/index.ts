@@ -1,5 +1,6 @@
 /** Engines: where models run. */
 
+export { type CompareOptions, type Comparison, compareEngines, type Disagreement, describeComparison } from "./compare.js";
 export { defaultEngine, setDefaultEngine } from "./default.js";
 export {
   type Device,
@@ -11,6 +12,7 @@ export {
   type ModelSource,
   noLowering,
 } from "./engine.js";
+export { modelSource } from "./model-source.js";
 export type { DeviceReport, EngineProvider, EngineSettings } from "./provider.js";
 export { createEngine, detectEngines, type EngineOptions, type EngineReport } from "./registry.js";
 export { inWorker } from "./worker/engine.js";
