@@ -1,11 +1,11 @@
 /** Adam with decoupled weight decay. */
 
 import { ArgumentError } from "../errors.js";
-import { add, div, exp, mul, sqrt, sub } from "../graph/ops/arithmetic.js";
+import { add, div, exp, mul, sqrt, square, sub } from "../graph/ops/arithmetic.js";
 import type { Tensor } from "../graph/tensor.js";
 import { type Parameter, Variable } from "../graph/variable.js";
 import type { Module } from "../nn/module.js";
-import { Optimizer, type OptimizerOptions, type Trained } from "./optimizer.js";
+import { type ClippedGradient, Optimizer, type OptimizerOptions, type Trained } from "./optimizer.js";
 
 export interface AdamWOptions extends OptimizerOptions {
   /** Decay rates of the running means of gradients and of their squares. Default [0.9, 0.95]. */
@@ -70,14 +70,15 @@ export class AdamW extends Optimizer {
 
   protected updateParameter(
     { parameter, learningRateScale, weightDecay }: Trained,
-    gradient: Tensor,
+    { gradient, scale }: ClippedGradient,
     learningRate: Tensor,
   ): void {
     const { first, second } = this.#moments.get(parameter) as Moments;
     const correction = this.#correction as { second: Tensor; both: Tensor };
     const rate = learningRateScale === 1 ? learningRate : mul(learningRate, learningRateScale);
-    const newFirst = add(mul(first, this.#beta1), mul(gradient, 1 - this.#beta1));
-    const newSecond = add(mul(second, this.#beta2), mul(mul(gradient, gradient), 1 - this.#beta2));
+    // (1 − β₁)·g and √(1 − β₂)·g, with everything but g in one scalar: these are passes over all parameters.
+    const newFirst = add(mul(first, this.#beta1), mul(gradient, mul(scale, 1 - this.#beta1)));
+    const newSecond = add(mul(second, this.#beta2), square(mul(gradient, mul(scale, Math.sqrt(1 - this.#beta2)))));
     // m̂ / (√v̂ + ε) with both corrections moved to scalars: √(1−β₂ᵗ)/(1−β₁ᵗ) · m / (√v + ε·√(1−β₂ᵗ)).
     const direction = div(newFirst, add(sqrt(newSecond), mul(correction.second, this.#epsilon)));
     const kept = weightDecay === 0 ? parameter : mul(parameter, sub(1, mul(rate, weightDecay)));

@@ -2,6 +2,7 @@
 
 export { AdamW, type AdamWOptions } from "./adamw.js";
 export {
+  type ClippedGradient,
   Optimizer,
   type OptimizerOptions,
   type ParameterGroup,

@@ -52,6 +52,13 @@ export interface Trained {
 /** Vectors and scalars are not pulled towards 0: for norms and biases that has no good reason (Loshchilov & Hutter tune matrices). */
 const defaultGroups: readonly ParameterGroup[] = [{ match: (_path, parameter) => parameter.rank < 2, weightDecay: 0 }];
 
+/** The gradient is `gradient · scale`; the product is left to the optimizer, which multiplies by constants anyway. */
+export interface ClippedGradient {
+  readonly gradient: Tensor;
+  /** A scalar, at most 1. */
+  readonly scale: Tensor;
+}
+
 export abstract class Optimizer {
   readonly trained: readonly Trained[];
   readonly #accumulated: ReadonlyMap<Parameter, Variable>;
@@ -77,8 +84,8 @@ export abstract class Optimizer {
     this.#accumulatedWeight = new Variable([], { name: "accumulatedWeight" });
   }
 
-  /** Records what one parameter and its state become. `gradient` is clipped already. */
-  protected abstract updateParameter(trained: Trained, gradient: Tensor, learningRate: Tensor): void;
+  /** Records what one parameter and its state become. */
+  protected abstract updateParameter(trained: Trained, gradient: ClippedGradient, learningRate: Tensor): void;
 
   /** Records what state that belongs to no parameter becomes, such as the step count; called before the parameters. */
   protected abstract beginUpdate(): void;
@@ -138,12 +145,12 @@ export abstract class Optimizer {
     if (clipNorm !== undefined && !(clipNorm > 0))
       throw new ArgumentError(`Gradients are clipped to a norm above 0, but clipNorm is ${clipNorm}.`);
     const gradientNorm = sqrt(sumOfSquares(gradients));
-    const scale = clipNorm === undefined ? undefined : minimum(div(clipNorm, add(gradientNorm, 1e-6)), 1);
+    const scale = clipNorm === undefined ? constant(1) : minimum(div(clipNorm, add(gradientNorm, 1e-6)), 1);
     const rate = learningRate instanceof Tensor ? learningRate : constant(learningRate);
     this.beginUpdate();
     this.trained.forEach((trained, i) => {
       const gradient = named(`gradient.${trained.path}`, gradients[i] as Tensor);
-      this.updateParameter(trained, scale ? mul(gradient, scale) : gradient, rate);
+      this.updateParameter(trained, { gradient, scale }, rate);
     });
     return { gradientNorm };
   }
