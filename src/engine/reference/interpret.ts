@@ -117,7 +117,7 @@ class Interpreter {
       "FEED",
       name === undefined
         ? `${tensor.describe()} is used by the graph but is not one of its inputs.`
-        : `The input '${name}' (${tensor.describe()}) was not given.`,
+        : `The input '${name}' (${tensor.dtype}${formatShape(tensor.shape)}) was not given.`,
     );
   }
 

@@ -65,14 +65,14 @@ describe("evaluate", () => {
     const other = input("other", "float32", []);
     const both = graph([x, other], { a: add(x, 1), b: add(other, 1) });
     expect([...evaluate(both, new Map([["x", float([2], 1, 2)]]), { outputs: ["a"] }).keys()]).toEqual(["a"]);
-    expect(() => evaluate(both, new Map([["x", float([2], 1, 2)]]))).toThrow(/'other' \(input float32\[\]\) was not given/);
+    expect(() => evaluate(both, new Map([["x", float([2], 1, 2)]]))).toThrow(/'other' \(float32\[\]\) was not given/);
     expect(() => evaluate(both, new Map(), { outputs: ["c"] })).toThrow(/no output called 'c'/);
     expect(() => evaluate(both, new Map([["z", float([], 1)]]))).toThrow(/no input called 'z'/);
   });
 
   it("names a leaf that is no input", () => {
     expect(() => evaluate(graph([], { y: add(x, 1) }), new Map())).toThrow(
-      /input float32\[2\] is used by the graph but is not one of its inputs/,
+      /input 'x' float32\[2\] is used by the graph but is not one of its inputs/,
     );
   });
 });
