@@ -45,8 +45,8 @@ export async function detectWebDevices(
 
 async function describeDevice(device: WebDevice): Promise<string> {
   if (device === "webgpu") return (await isSoftwareGpu()) ? "WebGPU computed on the CPU: slow" : "graphics card";
-  const { threads, reason } = webThreads();
-  return `WebAssembly, ${threads} thread${threads === 1 ? "" : "s"}${reason ? `: ${reason}` : ""}`;
+  const { reason } = webThreads();
+  return `WebAssembly${reason ? `, one thread: ${reason}` : ""}`;
 }
 
 const versionOf = (env: Env): string => env.versions.web ?? env.versions.common;

@@ -1,0 +1,61 @@
+/** `tsumiki doctor`: what can compute here, and how fast. */
+
+import { availableParallelism, cpus, totalmem } from "node:os";
+import { type Command, InvalidArgumentError } from "commander";
+import type { DeviceExamination, EngineExamination } from "../../engine/doctor.js";
+
+interface DoctorOptions {
+  readonly json?: boolean;
+  readonly threads?: number;
+}
+
+export function register(program: Command): void {
+  program
+    .command("doctor")
+    .description("list the engines and devices found here, and how fast each multiplies matrices")
+    .option("--threads <number>", "threads that an engine may use (default: one for each core)", threadCount)
+    .option("--json", "print one JSON object instead of lines")
+    .action(doctor);
+}
+
+function threadCount(text: string): number {
+  const threads = Number(text);
+  if (!Number.isInteger(threads) || threads < 1) throw new InvalidArgumentError("It must be a whole number from 1.");
+  return threads;
+}
+
+async function doctor({ json = false, threads }: DoctorOptions): Promise<void> {
+  const { examineEngines } = await import("../../engine/doctor.js");
+  const machine = {
+    node: process.versions.node,
+    platform: process.platform,
+    architecture: process.arch,
+    processor: cpus()[0]?.model.trim() ?? "unknown",
+    cores: availableParallelism(),
+    memoryBytes: totalmem(),
+  };
+  const engines = await examineEngines({
+    ...(threads === undefined ? {} : { threads }),
+    onProgress: (what) => console.error(`trying ${what}`),
+  });
+  if (json) {
+    console.log(JSON.stringify({ machine, engines }));
+    return;
+  }
+  console.log(
+    `Node ${machine.node} on ${machine.platform} ${machine.architecture}: ${machine.processor}, ` +
+      `${machine.cores} cores, ${(machine.memoryBytes / 2 ** 30).toFixed(0)} GiB`,
+  );
+  for (const engine of engines) console.log(`\n${describeEngine(engine)}`);
+}
+
+const describeEngine = ({ engine, version, problem, devices }: EngineExamination): string =>
+  [`${engine}${version ? ` ${version}` : ""}`, ...(problem ? [`  ${problem}`] : []), ...devices.map(describeDevice)].join("\n");
+
+function describeDevice({ device, present, detail, problem, threads, floats, gigaflops }: DeviceExamination): string {
+  const name = `  ${device.padEnd(9)}`;
+  if (!present) return `${name}not here. ${detail}`;
+  if (problem !== undefined) return `${name}found, but it does not work: ${problem}`;
+  const rate = gigaflops === undefined ? "" : `${gigaflops.toPrecision(3)} GFLOP/s`;
+  return `${name}${rate.padEnd(14)} ${threads} thread${threads === 1 ? "" : "s"}; ${floats?.join(", ")}; ${detail}`;
+}
