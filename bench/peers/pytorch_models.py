@@ -159,10 +159,13 @@ class NanoGpt(nn.Module):
                 scale = 1 / math.sqrt(self.residual_projections) if name.endswith("c_proj.weight") else 1
                 parameter.normal_(0, 0.02 * scale, generator=generator)
 
-    def forward(self, ids: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-        """ids, labels [batch, seq] -> the cross-entropy"""
+    def logits(self, ids: Tensor) -> Tensor:
+        """ids [batch, seq] -> [batch, seq, vocabulary]"""
         x = self.wte(ids) + self.wpe(torch.arange(ids.shape[1]))
         for layer in self.h:
             x = layer(x)
-        logits = F.linear(self.ln_f(x), self.wte.weight)
-        return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction=reduction)
+        return F.linear(self.ln_f(x), self.wte.weight)
+
+    def forward(self, ids: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+        """ids, labels [batch, seq] -> the cross-entropy"""
+        return F.cross_entropy(self.logits(ids).flatten(0, 1), labels.flatten(), reduction=reduction)

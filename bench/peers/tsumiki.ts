@@ -1,138 +1,18 @@
 /** Tsumiki on onnxruntime-node: the training step as a user writes it, matrix products, and nanoGPT's training. */
 
 import { readFileSync } from "node:fs";
-import { toPropertyPath } from "../../src/checkpoint/names.js";
 import { packed } from "../../src/data/index.js";
 import type { Device, Engine } from "../../src/engine/engine.js";
 import { createEngine } from "../../src/engine/index.js";
-import { input, matmul } from "../../src/graph/index.js";
-import { GPT2, Llama } from "../../src/models/index.js";
-import { optimize, writeOnnx } from "../../src/onnx/index.js";
+import { GPT2 } from "../../src/models/index.js";
 import { AdamW, cosineSchedule } from "../../src/optim/index.js";
-import { compile, float32, int32 } from "../../src/program/index.js";
 import { trainTokenizer } from "../../src/tokenizer/index.js";
 import { Trainer } from "../../src/train/trainer.js";
 import { type Peer, type PeerConfig, servePeer } from "../protocol.js";
-import {
-  batchOfStep,
-  type LlamaWorkload,
-  llamaParameters,
-  type MatmulShape,
-  type NanoGptWorkload,
-  startingValues,
-  tokensPerStep,
-} from "../workloads.js";
-import { matmulPeer } from "./matmul-peer.js";
+import { type NanoGptWorkload, tokensPerStep } from "../workloads.js";
+import { productsPeer, stepPeer } from "./tsumiki-step.js";
 
 const versions = (engine: Engine) => ({ node: process.version, [engine.name]: engine.version });
-
-/** A model of the workload's size with the starting values that all peers share. */
-function makeModel(workload: LlamaWorkload): Llama {
-  const model = new Llama({
-    vocabSize: workload.vocabulary,
-    hiddenSize: workload.hidden,
-    intermediateSize: workload.intermediate,
-    numHiddenLayers: workload.layers,
-    numAttentionHeads: workload.heads,
-    maxPositionEmbeddings: workload.context,
-    ropeTheta: workload.ropeTheta,
-    rmsNormEps: workload.normEpsilon,
-    tieWordEmbeddings: true,
-  }).initialize(0);
-  const parameters = model.parameters();
-  for (const [i, { name, shape }] of llamaParameters(workload).entries())
-    parameters
-      .get(toPropertyPath(name.replace(/^model\./, "")))
-      ?.write({ dtype: "float32", shape, data: startingValues(i, shape) });
-  return model;
-}
-
-async function stepPeer(engine: Engine, workload: LlamaWorkload): Promise<Peer> {
-  const { learningRate, clipNorm, ...optimizerOptions } = workload.optimizer;
-  const model = makeModel(workload);
-  const started = performance.now();
-  const optimizer = new AdamW(model, optimizerOptions);
-  const program = compile(
-    ({ ids, labels, learningRate }) => {
-      const loss = model.loss(ids, labels);
-      optimizer.update(loss, { learningRate, clipNorm });
-      return { loss };
-    },
-    { ids: int32("batch", "seq"), labels: int32("batch", "seq"), learningRate: float32() },
-    { engine },
-  );
-  let steps = 0;
-  const shape = [workload.batch, workload.context];
-  const nextFeeds = () => {
-    const { ids, labels } = batchOfStep(workload, steps++);
-    return { ids: { dtype: "int32", shape, data: ids }, labels: { dtype: "int32", shape, data: labels }, learningRate } as const;
-  };
-  const first = nextFeeds();
-  await program.prepare(first);
-  const compiled = performance.now();
-  await program(first);
-  return {
-    ready: {
-      compileSeconds: (compiled - started) / 1000,
-      firstStepSeconds: (performance.now() - compiled) / 1000,
-      parameters: [...model.parameters().values()].reduce((total, { shape }) => total + shape.reduce((a, b) => a * b, 1), 0),
-      versions: versions(engine),
-    },
-    async run(count) {
-      const before = program.statistics;
-      const begin = performance.now();
-      let loss = 0;
-      for (let i = 0; i < count; i++) loss = (await program(nextFeeds())).loss.item();
-      const seconds = (performance.now() - begin) / 1000;
-      const engineSeconds = program.statistics.engineSeconds - before.engineSeconds;
-      return { seconds, tokens: count * tokensPerStep(workload), loss, overheadSeconds: seconds - engineSeconds };
-    },
-  };
-}
-
-async function productsPeer(engine: Engine, workload: LlamaWorkload, shapes: readonly MatmulShape[]): Promise<Peer> {
-  const products = await Promise.all(shapes.map((shape) => makeProduct(engine, shape)));
-  return matmulPeer(workload, shapes, products, versions(engine));
-}
-
-/** One product as a model of its own, in the form in which training uses it. Returns the seconds of one run. */
-async function makeProduct(
-  engine: Engine,
-  { batch, m, k, n, transposeA, transposeB }: MatmulShape,
-): Promise<() => Promise<number>> {
-  const operand = (name: string, rows: number, columns: number) =>
-    input(name, "float32", batch === 1 ? [rows, columns] : [batch, rows, columns]);
-  const a = transposeA ? operand("a", k, m) : operand("a", m, k);
-  const b = transposeB ? operand("b", n, k) : operand("b", k, n);
-  const product = matmul(a, b, { transposeA, transposeB });
-  const inputs = new Map([
-    ["a", a],
-    ["b", b],
-  ]);
-  const written = { inputs, outputs: new Map([["c", product]]) };
-  const graph = engine.lowering.passes.reduce((current, pass) => pass(current), optimize(written));
-  const model = await engine.load({
-    graph,
-    onnx: () => writeOnnx(graph, { faces: engine.lowering.faces }),
-    externalFiles: [],
-    frozen: new Map(),
-  });
-  const buffers = new Map(
-    await Promise.all(
-      [...inputs].map(async ([name, { shape }]) => {
-        const sizes = shape as readonly number[];
-        const data = Float32Array.from({ length: sizes.reduce((x, y) => x * y, 1) }, (_, i) => ((i % 17) - 8) / 8);
-        return [name, await engine.upload({ dtype: "float32", shape: sizes, data })] as const;
-      }),
-    ),
-  );
-  const outputs = new Map([["c", await engine.allocate("float32", product.shape as readonly number[])]]);
-  return async () => {
-    const begin = performance.now();
-    await model.run(buffers, outputs);
-    return (performance.now() - begin) / 1000;
-  };
-}
 
 async function nanoGptPeer(engine: Engine, workload: NanoGptWorkload, textFile: string): Promise<Peer> {
   const text = readFileSync(textFile, "utf8");
@@ -193,5 +73,7 @@ async function nanoGptPeer(engine: Engine, workload: NanoGptWorkload, textFile: 
 await servePeer(async ({ task, mode, threads, workload, matmulShapes, textFile }: PeerConfig) => {
   const engine = await createEngine({ engine: "onnxruntime", device: mode as Device, threads });
   if (workload.architecture === "nanogpt") return nanoGptPeer(engine, workload, textFile as string);
-  return task === "matmul" ? productsPeer(engine, workload, matmulShapes) : stepPeer(engine, workload);
+  return task === "matmul"
+    ? productsPeer(engine, workload, matmulShapes, versions(engine))
+    : stepPeer(engine, workload, versions(engine));
 });
