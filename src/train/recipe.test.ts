@@ -6,7 +6,7 @@ import { presetNames } from "./recipe-presets.js";
 /** The lines of the error, heading and indentation aside. */
 function problems(...inputs: unknown[]): string[] {
   try {
-    parseRecipe(...(inputs as RecipeInput[]));
+    parseRecipe({ preset: "pocket" }, ...(inputs as RecipeInput[]));
   } catch (error) {
     expect(error).toMatchObject({ code: "CONFIG" });
     const [heading, ...lines] = (error as Error).message.split("\n");
@@ -28,7 +28,7 @@ describe("parseRecipe", () => {
 
   it("lays later inputs over earlier ones, key by key", () => {
     const recipe = parseRecipe(
-      { training: { steps: 50, learningRate: 1e-2 }, data: { validationShare: 0.2 } },
+      { preset: "pocket", training: { steps: 50, learningRate: 1e-2 }, data: { validationShare: 0.2 } },
       { training: { steps: 60 }, data: { files: ["a.txt"] } },
     );
     expect(recipe.training).toMatchObject({ steps: 60, learningRate: 1e-2, warmupSteps: 1, validateEvery: 6, saveEvery: 6 });
@@ -37,10 +37,12 @@ describe("parseRecipe", () => {
 
   it("does not mix the options of two architectures, tokenizers or sources", () => {
     const model = { architecture: "gpt2", nEmbd: 8, nLayer: 1, nHead: 2 } as const;
-    const recipe = parseRecipe({ model, tokenizer: { model: "character" }, training: { context: 32 } });
+    const recipe = parseRecipe({ preset: "pocket", model, tokenizer: { model: "character" }, training: { context: 32 } });
     expect(recipe.model).toEqual({ ...model, nPositions: 32 });
     expect(recipe.tokenizer).toEqual({ model: "character" });
-    expect(parseRecipe({ data: { files: ["a.txt"] } }, { data: { corpus: "state-of-the-union" } }).data).toEqual({
+    expect(
+      parseRecipe({ preset: "pocket", data: { files: ["a.txt"] } }, { data: { corpus: "state-of-the-union" } }).data,
+    ).toEqual({
       corpus: "state-of-the-union",
       validationShare: 0.1,
     });
@@ -92,6 +94,18 @@ describe("parseRecipe", () => {
     ],
   ])("refuses %j", (input, problem) => expect(problems(input)).toContain(problem));
 
+  it("keeps no prompts that were made for another text", () => {
+    const below: RecipeInput = { preset: "pocket", samples: { prompts: ["Call me"], topK: 5 } };
+    expect(parseRecipe(below, { data: { validationShare: 0.2 } }).samples.prompts).toEqual(["Call me"]);
+    const other = parseRecipe(below, { data: { files: ["poems.txt"] } });
+    expect(other.samples).toEqual({ topK: 5, maxTokens: 60, temperature: 0.8 });
+  });
+
+  it("says that a preset can give what is missing", () => {
+    const incomplete = () => parseRecipe({ data: { corpus: "moby-dick" } });
+    expect(incomplete).toThrow(/model: nothing was given, expected an object[\s\S]*a preset gives what is left out: "pocket"/);
+  });
+
   it("asks for a corpus or files, not both", () => {
     expect(problems({ data: { corpus: "moby-dick", files: ["a.txt"] } })[0]).toMatch(
       /^data: .* expected either a corpus or files$/,
@@ -108,7 +122,7 @@ describe("parseRecipe", () => {
 
 describe("recipeChanges", () => {
   const recipe = (training: RecipeInput["training"], more: RecipeInput = {}) =>
-    parseRecipe({ training: training ?? {}, ...more });
+    parseRecipe({ preset: "pocket", training: training ?? {}, ...more });
 
   it("finds what is another value, added or gone, and tells what changes the training from what does not", () => {
     const before = recipe({ steps: 100, saveEvery: 10 });

@@ -17,7 +17,7 @@ import { corpora } from "../data/corpora.js";
 import { TsumikiError } from "../errors.js";
 import { mergeRecipes } from "./recipe-merge.js";
 import { presetNames, presets } from "./recipe-presets.js";
-import { describeProblems } from "./recipe-problems.js";
+import { describe, describeProblems } from "./recipe-problems.js";
 
 const whole = (least: number) => {
   const expected = `a whole number of at least ${least}`;
@@ -37,6 +37,11 @@ const flag = z.boolean("true or false");
 const quoted = (names: readonly string[]) => names.map((name) => JSON.stringify(name)).join(" or ");
 const oneOf = <const T extends readonly [string, ...string[]]>(names: T) => z.enum(names, quoted(names));
 
+/** The error of a section that is none of its kinds; one that is no object at all is told otherwise. */
+const oneKindOf = (kinds: readonly string[]) => ({
+  error: ({ code }: { readonly code?: string }) => (code === "invalid_union" ? quoted(kinds) : undefined),
+});
+
 const corpusNames = Object.keys(corpora) as [keyof typeof corpora, ...(keyof typeof corpora)[]];
 
 const dataSchema = z.strictObject({
@@ -55,7 +60,7 @@ const tokenizerSchema = z.discriminatedUnion(
     z.strictObject({ model: z.literal("bpe"), vocabSize: whole(2), specialTokens }),
     z.strictObject({ model: z.literal("character"), vocabSize: whole(2).exactOptional(), specialTokens }),
   ],
-  quoted(["bpe", "character"]),
+  oneKindOf(["bpe", "character"]),
 );
 
 const modelSchema = z.discriminatedUnion(
@@ -89,7 +94,7 @@ const modelSchema = z.discriminatedUnion(
       initializerRange: positive.exactOptional(),
     }),
   ],
-  quoted(["gpt2", "llama"]),
+  oneKindOf(["gpt2", "llama"]),
 );
 
 const trainingSchema = z.strictObject({
@@ -193,9 +198,9 @@ interface CheckedRecipe {
 /** A complete recipe: every default is filled in. */
 export type Recipe = ReturnType<typeof complete>;
 
-/** What a person writes: any part of a recipe; a preset gives the rest. */
+/** What a person writes: a whole recipe but for the defaults, or any part of one and a preset that gives the rest. */
 export interface RecipeInput {
-  /** A recipe to begin with; what else is given goes over it. Default: "pocket". */
+  /** A recipe to begin with: what else is given goes over it. */
   readonly preset?: string;
   readonly data?: Partial<z.input<typeof dataSchema>>;
   readonly tokenizer?: Partial<z.input<typeof tokenizerSchema>>;
@@ -206,19 +211,19 @@ export interface RecipeInput {
 }
 
 /**
- * Checks and completes a recipe. Later inputs go over earlier ones, all of them over the preset that they name.
+ * Checks and completes a recipe. Later inputs go over earlier ones, and all of them over the preset that they name.
  *
  * @throws TsumikiError CONFIG that names each key that is wrong, what was given and what is expected
  */
 export function parseRecipe(...inputs: readonly RecipeInput[]): Recipe {
-  const given = inputs.reduce((below, above) => mergeRecipes(below, above), {});
-  const { preset = "pocket", ...own } = given;
-  if (!Object.hasOwn(presets, preset as PropertyKey))
-    throw invalid([`preset: ${JSON.stringify(preset)} was given, expected ${quoted(presetNames)}`]);
-  const recipe = mergeRecipes(presets[preset as keyof typeof presets], own);
+  const { preset, ...given } = inputs.reduce((below, above) => mergeRecipes(below, above), {});
+  if (preset !== undefined && !Object.hasOwn(presets, preset as PropertyKey))
+    throw invalid([`preset: ${describe(preset)}, expected ${quoted(presetNames)}`]);
+  const recipe = preset === undefined ? given : mergeRecipes(presets[preset as keyof typeof presets], given);
   const parsed = recipeSchema.safeParse(recipe);
   if (parsed.success) return parsed.data;
-  throw invalid(describeProblems(parsed.error, recipe, (path) => keysAt(recipe, path)));
+  const problems = describeProblems(parsed.error, recipe, (path) => keysAt(recipe, path));
+  throw invalid(preset === undefined ? [...problems, `(a preset gives what is left out: ${quoted(presetNames)})`] : problems);
 }
 
 /** The keys that the recipe, or the section at `path`, may have. */

@@ -19,6 +19,7 @@ import { type Reporter, silentReporter } from "./reporter.js";
 import { type Checkpoint, RunDirectory } from "./run-directory.js";
 import { describeIngredients, type Ingredients, ingredientsOf } from "./run-ingredients.node.js";
 import { lockRun } from "./run-lock.js";
+import { lastValidation } from "./run-progress.js";
 import { train } from "./train.js";
 import type { Trainer, ValidationMetrics } from "./trainer.js";
 
@@ -193,12 +194,6 @@ async function trainInto(
 }
 
 const formatSample = ({ prompt, text }: RunSample): string => `${prompt}${text}\n`;
-
-async function lastValidation(run: RunDirectory): Promise<ValidationMetrics | undefined> {
-  const row = (await run.metrics()).findLast(({ validationLoss }) => typeof validationLoss === "number");
-  if (!row) return undefined;
-  return { step: row.step, loss: row.validationLoss ?? Number.NaN, bitsPerByte: row.validationBitsPerByte ?? Number.NaN };
-}
 
 /** What a checkpoint keeps besides the variables. */
 const stateSchema = z.object({

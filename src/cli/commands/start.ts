@@ -1,0 +1,64 @@
+/** `tsumiki start`, which `npm start` runs: a language model from nothing, in a few minutes. */
+
+import { type Command, InvalidArgumentError } from "commander";
+
+interface StartOptions {
+  readonly out: string;
+  readonly fresh?: boolean;
+  readonly steps?: number;
+}
+
+export function register(program: Command): void {
+  program
+    .command("start")
+    .description("train a small language model on a real text, in a few minutes, and let it speak; go on where that was stopped")
+    .option("--out <folder>", "where the run is kept", "runs/start")
+    .option("--fresh", "begin anew, over what is there")
+    .option("--steps <number>", "train fewer or more steps", wholeNumber)
+    .action(start);
+}
+
+async function start({ out, fresh = false, steps }: StartOptions): Promise<void> {
+  const { runProgress } = await import("../../train/run-progress.js");
+  const { trainAndReport } = await import("../training.js");
+  const progress = fresh ? undefined : await runProgress(out);
+  if (progress && steps !== undefined && steps !== progress.recipe.training.steps) {
+    const { ArgumentError } = await import("../../errors.js");
+    throw new ArgumentError(
+      `The run in ${out} has ${progress.recipe.training.steps} steps, not ${steps}. Begin anew with --fresh.`,
+    );
+  }
+  if (progress?.finished) return speakAgain(out, progress);
+  if (progress) console.log(`Going on after step ${progress.steps} of ${progress.recipe.training.steps} (--fresh begins anew).`);
+  else console.log("Training a small language model from nothing. Its text comes from npm; everything else happens here.");
+  const recipe = progress ? undefined : { preset: "pocket", ...(steps === undefined ? {} : { training: { steps } }) };
+  await trainAndReport(recipe, { directory: out, resume: progress !== undefined, overwrite: fresh }, advise);
+}
+
+/** A second `npm start`: the model is there, so it says something new. */
+async function speakAgain(out: string, { recipe, validation }: import("../../train/run-progress.js").RunProgress): Promise<void> {
+  const { speak } = await import("../speaking.js");
+  const loss = validation ? `, ${validation.bitsPerByte.toFixed(3)} bits per byte` : "";
+  console.log(`The model in ${out} is trained (${recipe.training.steps} steps${loss}). It says:`);
+  for (const prompt of recipe.samples.prompts ?? []) {
+    console.log(`\n--- ${JSON.stringify(prompt)}`);
+    await speak(out, prompt, recipe.samples);
+  }
+  console.log("\nNext:");
+  for (const line of advise(out).next) console.log(`  ${line}`);
+}
+
+const advise = (directory: string) => ({
+  goOn: "npm start",
+  next: [
+    `npx tsumiki sample ${directory} "The whale"      let it continue a text of yours`,
+    "npx tsumiki train --data your-text.txt          the same with your own text",
+    "npm start -- --fresh                            once more from the beginning",
+  ],
+});
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1) return value;
+  throw new InvalidArgumentError("It must be a whole number of at least 1.");
+}

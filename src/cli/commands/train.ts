@@ -1,0 +1,140 @@
+/** `tsumiki train`: a recipe from a file, from flags, or from both. */
+
+import { basename, dirname, extname, join, resolve } from "node:path";
+import type { Command } from "commander";
+import { ArgumentError } from "../../errors.js";
+import type { RecipeInput } from "../../train/recipe.js";
+
+/** Flags that set one key of the recipe each. */
+const keyFlags = [
+  ["--preset <name>", "a recipe to begin with: pocket (default without a file), nanogpt, small", "preset"],
+  ["--steps <number>", "optimizer steps", "training.steps"],
+  ["--batch-size <number>", "sequences in a batch", "training.batchSize"],
+  ["--context <number>", "tokens in a sequence", "training.context"],
+  ["--learning-rate <number>", "the schedule's peak", "training.learningRate"],
+  ["--dropout <share>", "share of values that are dropped (gpt2)", "training.dropout"],
+  ["--accumulation <number>", "batches in a step", "training.accumulation"],
+  ["--validate-every <steps>", "steps between validations", "training.validateEvery"],
+  ["--save-every <steps>", "steps between checkpoints", "training.saveEvery"],
+  ["--seed <number>", "of weights, dropout and the order of the data", "training.seed"],
+  ["--tokenizer <model>", "bpe or character", "tokenizer.model"],
+  ["--vocab-size <number>", "tokens of the vocabulary", "tokenizer.vocabSize"],
+  ["--engine <name>", "the engine to run on; tsumiki doctor lists them", "engine.name"],
+  ["--device <name>", "cpu, cuda, webgpu, ...", "engine.device"],
+  ["--threads <number>", "threads of the engine", "engine.threads"],
+] as const;
+
+interface TrainFlags extends Readonly<Record<string, unknown>> {
+  readonly data?: readonly string[];
+  readonly set?: readonly string[];
+  readonly out?: string;
+  readonly resume?: boolean;
+  readonly overwrite?: boolean;
+}
+
+export function register(program: Command): void {
+  const command = program
+    .command("train")
+    .description("train a model as a recipe says, into a run directory")
+    .argument("[recipe]", "a recipe as a JSON file; flags go over it")
+    .option("--data <text...>", "text files, or the name of a corpus: moby-dick, state-of-the-union");
+  for (const [flag, description] of keyFlags) command.option(flag, description);
+  command
+    .option("--set <key=value...>", "any key of the recipe, e.g. --set model.numHiddenLayers=6")
+    .option("--out <folder>", "where the run is kept (default: runs/ and the name of the recipe or text)")
+    .option("--resume", "go on with the run that is there")
+    .option("--overwrite", "begin anew where a run is there")
+    .action(train);
+}
+
+async function train(file: string | undefined, flags: TrainFlags): Promise<void> {
+  const { trainAndReport } = await import("../training.js");
+  const { resume = false, overwrite = false } = flags;
+  const directory = flags.out ?? defaultDirectory(file, flags.data);
+  const fromFlags = await recipeOfFlags(flags);
+  const below = await recipeBelow(file, directory, resume);
+  const recipe = (await import("../../train/recipe-merge.js")).mergeRecipes(below, fromFlags);
+  await trainAndReport(recipe, { directory, resume, overwrite }, (where) => ({
+    goOn: `npx tsumiki train --resume --out ${where}`,
+    next: [`npx tsumiki sample ${where} "Once upon a time"      let it continue a text of yours`],
+  }));
+}
+
+/** What the flags go over: the file, else the recipe of the run that goes on, else a preset. */
+async function recipeBelow(file: string | undefined, directory: string, resume: boolean): Promise<RecipeInput> {
+  if (file !== undefined) return readRecipe(file);
+  const { runProgress } = await import("../../train/run-progress.js");
+  const own = resume ? (await runProgress(directory))?.recipe : undefined;
+  return own ?? { preset: "pocket" };
+}
+
+/** A recipe file, with its paths as seen from where it lies. */
+async function readRecipe(file: string): Promise<RecipeInput> {
+  const { readJsonFile } = await import("../../train/json-file.js");
+  const { z } = await import("zod");
+  const recipe: RecipeInput = await readJsonFile(file, z.record(z.string(), z.unknown()), "CONFIG");
+  const files: unknown = recipe.data?.files;
+  if (!Array.isArray(files)) return recipe;
+  const resolved = files.map((path: unknown) => (typeof path === "string" ? resolve(dirname(file), path) : path)) as string[];
+  return { ...recipe, data: { ...recipe.data, files: resolved } };
+}
+
+async function recipeOfFlags(flags: TrainFlags): Promise<RecipeInput> {
+  const recipe: Record<string, unknown> = {};
+  for (const [flag, , key] of keyFlags) {
+    const value = flags[flagName(flag)];
+    if (value !== undefined) setKey(recipe, key, numberOr(value as string));
+  }
+  for (const setting of flags.set ?? []) {
+    const [key, value] = split(setting);
+    setKey(recipe, key, jsonOr(value));
+  }
+  if (flags.data) recipe.data = { ...(recipe.data as object | undefined), ...(await sourceOf(flags.data)) };
+  return recipe;
+}
+
+/** `--batch-size <number>` → `batchSize`, as commander calls it */
+const flagName = (flag: string): string =>
+  (/^--([a-z-]+)/.exec(flag)?.[1] ?? "").replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
+async function sourceOf(data: readonly string[]): Promise<RecipeInput["data"] & object> {
+  const { corpora } = await import("../../data/index.js");
+  const [first = ""] = data;
+  if (data.length === 1 && Object.hasOwn(corpora, first)) return { corpus: first as keyof typeof corpora };
+  return { files: data.map((path) => resolve(path)) };
+}
+
+function split(setting: string): [string, string] {
+  const equals = setting.indexOf("=");
+  if (equals > 0) return [setting.slice(0, equals), setting.slice(equals + 1)];
+  throw new ArgumentError(`--set takes key=value, such as training.steps=100, but ${JSON.stringify(setting)} was given.`);
+}
+
+/** Sets `training.steps` and the like, making the objects on the way. */
+function setKey(recipe: Record<string, unknown>, key: string, value: unknown): void {
+  const [first = "", ...rest] = key.split(".");
+  if (rest.length === 0) {
+    recipe[first] = value;
+    return;
+  }
+  const known = recipe[first];
+  const inner: Record<string, unknown> = typeof known === "object" && known !== null ? { ...known } : {};
+  setKey(inner, rest.join("."), value);
+  recipe[first] = inner;
+}
+
+/** A number where the text is one; the recipe's schema says what else is wrong. */
+const numberOr = (text: string): number | string => (text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text);
+
+function jsonOr(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function defaultDirectory(file: string | undefined, data: readonly string[] | undefined): string {
+  const [named = "pocket"] = [file, data?.[0]].filter((name) => name !== undefined);
+  return join("runs", basename(named, extname(named)) || "run");
+}
