@@ -14,9 +14,11 @@ import { differentiate } from "../testing/op-graph.js";
 import { gelu, geluTanh, silu } from "./activation.js";
 import { cos, mul, sin, softplus } from "./arithmetic.js";
 import { cast } from "./cast.js";
+import { type ConvTransposeOptions, conv1d, conv2d, convTranspose1d, convTranspose2d } from "./conv.js";
 import { cumulativeSum } from "./cumulative.js";
 import { type CrossEntropyOptions, crossEntropy } from "./loss.js";
 import { groupNorm, layerNorm, type NormOptions, rmsNorm } from "./norm.js";
+import { type AvgPoolOptions, avgPool1d, avgPool2d, type MaxPoolOptions, maxPool1d, maxPool2d } from "./pool.js";
 import { rope } from "./rope.js";
 import { flatten, reshape } from "./shape.js";
 import { topK } from "./topk.js";
@@ -35,7 +37,25 @@ const { tensors } = decodeSafetensors(readFileSync(new URL("operators.safetensor
 
 type Build = (inputs: readonly Tensor[], attributes: GoldenCase["attributes"]) => readonly Tensor[];
 
+type Convolution = (x: Tensor, weight: Tensor, bias: Tensor | undefined, options: ConvTransposeOptions) => Tensor;
+
+const convolution =
+  (convolve: Convolution): Build =>
+  ([x, weight, bias], options) => [convolve(x as Tensor, weight as Tensor, bias, options as ConvTransposeOptions)];
+
+const pool =
+  (pooling: (x: Tensor, options: MaxPoolOptions & AvgPoolOptions) => Tensor): Build =>
+  ([x], options) => [pooling(x as Tensor, options as unknown as MaxPoolOptions & AvgPoolOptions)];
+
 const builds: Readonly<Record<string, Build>> = {
+  conv1d: convolution(conv1d),
+  conv2d: convolution(conv2d),
+  convTranspose1d: convolution(convTranspose1d),
+  convTranspose2d: convolution(convTranspose2d),
+  maxPool1d: pool(maxPool1d),
+  maxPool2d: pool(maxPool2d),
+  avgPool1d: pool(avgPool1d),
+  avgPool2d: pool(avgPool2d),
   layerNorm: ([x, weight, bias], options) => [layerNorm(x as Tensor, weight, bias, options as NormOptions)],
   rmsNorm: ([x, weight], options) => [rmsNorm(x as Tensor, weight, options as NormOptions)],
   groupNorm: ([x, weight, bias], options) => [

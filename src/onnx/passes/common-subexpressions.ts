@@ -30,7 +30,9 @@ export const commonSubexpressions: Pass = (graph: Graph): Graph => {
     if (node.op.leaf) return undefined;
     const attributes = keyOf(node.attributes);
     if (attributes === undefined) return undefined;
-    const key = `${node.op.name}(${inputs.map(numberOf).join()})${attributes}`;
+    // Shapes too: two `nonZero` of one operand are not alike, each has made a size of its own.
+    const shapes = node.outputs.map(({ shape }) => keyOf(shape)).join();
+    const key = `${node.op.name}(${inputs.map(numberOf).join()})${attributes}${shapes}`;
     const same = known.get(key);
     if (same) return same;
     const unchanged = inputs.every((input, i) => input === node.inputs[i]);
