@@ -3,7 +3,7 @@
 import { ShapeError } from "../errors.js";
 import { type Dim, divideExactly, formatShape, isStaticShape, mulDims, subDims } from "../graph/dim.js";
 import { constant } from "../graph/leaves.js";
-import { add, mul, sub } from "../graph/ops/arithmetic.js";
+import { add, sub } from "../graph/ops/arithmetic.js";
 import { and, greaterEqual, less } from "../graph/ops/compare.js";
 import { matmul } from "../graph/ops/matmul.js";
 import { range } from "../graph/ops/range.js";
@@ -82,7 +82,7 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions =
 
   const grouped = reshape(q, [batch, kvHeads, group, seq, headDim]);
   const perGroup = (x: Tensor) => reshape(x, [batch, kvHeads, 1, keyCount, headDim]);
-  const scores = mul(matmul(grouped, perGroup(keys), { transposeB: true }), scale); // [batch, kvHeads, group, seq, keys]
+  const scores = matmul(grouped, perGroup(keys), { transposeB: true, scale }); // [batch, kvHeads, group, seq, keys]
   const visible = visibility(mask, seq, keyCount);
   // Added, not chosen: one pass over the scores whose operand is small and shared by all layers.
   const weights = softmax(visible ? add(scores, where(visible, constant(0), constant(MASKED))) : scores);

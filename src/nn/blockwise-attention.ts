@@ -61,8 +61,8 @@ function backward(q: Tensor, k: Tensor, v: Tensor, out: Tensor, dOut: Tensor, sc
     dV.push(matmul(weights, dBlock, { transposeA: true }));
     const dWeights = matmul(dBlock, keysOf(v, block), { transposeB: true });
     const dScores = mul(weights, sub(dWeights, group(queriesOf(delta, block), k)));
-    dQ.push(ungroup(mul(matmul(dScores, keysOf(lateK, block)), scale), q));
-    dK.push(mul(matmul(dScores, group(queriesOf(lateQ, block), k), { transposeA: true }), scale));
+    dQ.push(ungroup(matmul(dScores, keysOf(lateK, block), { scale }), q));
+    dK.push(matmul(dScores, group(queriesOf(lateQ, block), k), { transposeA: true, scale }));
   }
   return [concat(dQ, 2), sumOfPrefixes(dK), sumOfPrefixes(dV)];
 }
@@ -77,7 +77,7 @@ const keysOf = (x: Tensor, { end }: Block): Tensor => slice(x, 2, 0, end);
 
 /** Attention weights of a block's queries over the keys up to its end: [batch, kvHeads, group · block, keys] */
 function blockWeights(q: Tensor, k: Tensor, block: Block, scale: number): Tensor {
-  const scores = mul(matmul(group(queriesOf(q, block), k), keysOf(k, block), { transposeB: true }), scale);
+  const scores = matmul(group(queriesOf(q, block), k), keysOf(k, block), { transposeB: true, scale });
   const [batch, kvHeads, rows, keys] = scores.shape as unknown as readonly [Dim, Dim, number, Dim];
   const size = block.end - block.start;
   const byQuery = reshape(scores, [batch, kvHeads, rows / size, size, keys]);

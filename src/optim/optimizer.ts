@@ -8,7 +8,7 @@ import { constant } from "../graph/leaves.js";
 import { add, div, maximum, minimum, mul, sqrt } from "../graph/ops/arithmetic.js";
 import type { TensorLike } from "../graph/ops/elementwise.js";
 import { zerosLike } from "../graph/ops/fill.js";
-import { sum } from "../graph/ops/reduce.js";
+import { sumOfSquares } from "../graph/ops/reduce.js";
 import { Tensor } from "../graph/tensor.js";
 import { named } from "../graph/trace.js";
 import { type Parameter, Variable } from "../graph/variable.js";
@@ -144,7 +144,7 @@ export abstract class Optimizer {
   #apply(gradients: readonly Tensor[], { learningRate, clipNorm }: UpdateOptions): UpdateResult {
     if (clipNorm !== undefined && !(clipNorm > 0))
       throw new ArgumentError(`Gradients are clipped to a norm above 0, but clipNorm is ${clipNorm}.`);
-    const gradientNorm = sqrt(sumOfSquares(gradients));
+    const gradientNorm = sqrt(squaredNorm(gradients));
     const scale = clipNorm === undefined ? constant(1) : minimum(div(clipNorm, add(gradientNorm, 1e-6)), 1);
     const rate = learningRate instanceof Tensor ? learningRate : constant(learningRate);
     this.beginUpdate();
@@ -162,6 +162,6 @@ export abstract class Optimizer {
  * soon as it can be made, so that what it is made from can be forgotten. Added the other way round, the 29 M-parameter
  * step of `bench train` holds 1 GB more.
  */
-function sumOfSquares(gradients: readonly Tensor[]): Tensor {
-  return gradients.map((gradient) => sum(mul(gradient, gradient))).reduceRight((total, square) => add(square, total));
+function squaredNorm(gradients: readonly Tensor[]): Tensor {
+  return gradients.map((gradient) => sumOfSquares(gradient)).reduceRight((total, square) => add(square, total));
 }

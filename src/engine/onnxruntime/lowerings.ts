@@ -1,5 +1,6 @@
 /** Which lowering goes with which device. */
 
 import { type Device, type Lowering, noLowering } from "../engine.js";
+import { cpuLowering } from "./lowering-cpu.js";
 
-export const loweringFor = (_device: Device): Lowering => noLowering;
+export const loweringFor = (device: Device): Lowering => (device === "cpu" ? cpuLowering : noLowering);

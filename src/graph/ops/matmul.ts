@@ -6,7 +6,7 @@ import type { OnnxBuilder, OnnxValue } from "../onnx-face.js";
 import { defineOp, type ReferenceArray } from "../op.js";
 import type { Tensor } from "../tensor.js";
 import { unbroadcast } from "./elementwise.js";
-import { forEachIndex, reader, sizeOf } from "./reference-math.js";
+import { forEachIndex, map, reader, sizeOf } from "./reference-math.js";
 import { reshape, swapAxes } from "./shape.js";
 
 export interface MatmulOptions {
@@ -14,12 +14,11 @@ export interface MatmulOptions {
   readonly transposeA?: boolean;
   /** Use bᵀ: the last two axes of b are swapped. Default false. */
   readonly transposeB?: boolean;
+  /** Factor on the product; engines have it for free. Default 1. */
+  readonly scale?: number;
 }
 
-interface MatmulAttributes {
-  readonly transposeA: boolean;
-  readonly transposeB: boolean;
-}
+type MatmulAttributes = Required<MatmulOptions>;
 
 const matmulOp = defineOp<MatmulAttributes>({
   name: "matmul",
@@ -39,15 +38,15 @@ const matmulOp = defineOp<MatmulAttributes>({
     leftGradient(dy, a, b, attributes),
     rightGradient(dy, a, b, attributes),
   ],
-  onnx: (node, [a, b], { inputs, attributes: { transposeA, transposeB } }) =>
-    node("MatMul", [
-      transposeA ? transposed(node, a, (inputs[0] as Tensor).rank) : a,
-      transposeB ? transposed(node, b, (inputs[1] as Tensor).rank) : b,
-    ]),
-  reference: ([a, b], { transposeA, transposeB }, { outputs }) =>
-    product(a, b, transposeA, transposeB, outputs[0]?.shape as readonly number[]),
+  onnx(node, [a, b], { inputs, attributes: { transposeA, transposeB, scale } }) {
+    const [{ rank: rankA, dtype }, { rank: rankB }] = inputs as readonly [Tensor, Tensor];
+    const y = node("MatMul", [transposeA ? transposed(node, a, rankA) : a, transposeB ? transposed(node, b, rankB) : b]);
+    return scale === 1 ? y : node("Mul", [y, node.scalar(dtype, scale)]);
+  },
+  reference: ([a, b], { transposeA, transposeB, scale }, { outputs }) =>
+    map(product(a, b, transposeA, transposeB, outputs[0]?.shape as readonly number[]), (value) => value * scale),
   examples: (make) => {
-    const flags = (transposeA: boolean, transposeB: boolean) => ({ attributes: { transposeA, transposeB } });
+    const flags = (transposeA: boolean, transposeB: boolean, scale = 1) => ({ attributes: { transposeA, transposeB, scale } });
     // ONNX Runtime leaves the products of a batch unset, except the first, where the inner size is 0, and does not broadcast
     // empty axes (both for a batch on the right or with transposed operands).
     const filled = { empty: false };
@@ -55,10 +54,10 @@ const matmulOp = defineOp<MatmulAttributes>({
       { inputs: [make.float(["a", "b"]), make.float(["b", "c"])], ...flags(false, false) },
       { inputs: [make.float(["b", "a"]), make.float(["c", "b"])], ...flags(true, true) },
       { inputs: [make.float(["d", "a", "b"]), make.float(["b", "c"])], ...flags(false, false) },
-      { inputs: [make.float(["d", "a", "b"]), make.float(["c", "b"])], ...flags(false, true) },
+      { inputs: [make.float(["d", "a", "b"]), make.float(["c", "b"])], ...flags(false, true, 0.5) },
       { inputs: [make.float(["d", "b", "a"]), make.float(["b", "c"])], ...flags(true, false), ...filled },
       { inputs: [make.float(["a", "b"]), make.float(["d", "b", "c"])], ...flags(false, false), ...filled },
-      { inputs: [make.float(["b", "a"]), make.float(["d", 2, "c", "b"])], ...flags(true, true), ...filled },
+      { inputs: [make.float(["b", "a"]), make.float(["d", 2, "c", "b"])], ...flags(true, true, -2), ...filled },
       { inputs: [make.float(["d", 1, "a", "b"]), make.float([3, "c", "b"])], ...flags(false, true), ...filled },
       { inputs: [make.float(["d", 2, "b", "a"]), make.float(["d", 2, "b", "c"])], ...flags(true, false), ...filled },
     ];
@@ -66,18 +65,19 @@ const matmulOp = defineOp<MatmulAttributes>({
 });
 
 /**
- * a · b over the last two axes; leading axes broadcast.
+ * scale · a · b over the last two axes; leading axes broadcast.
  *
  * a [..., m, k] ([..., k, m] with `transposeA`), b [..., k, n] ([..., n, k] with `transposeB`) → [..., m, n].
  * As in NumPy, an operand of rank 1 is a row on the left and a column on the right, and its axis of size 1 is left out of the result.
  * Throws a ShapeError when the inner sizes differ or the leading axes do not broadcast, a DTypeError unless both are floats of one dtype.
  */
-export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false }: MatmulOptions = {}): Tensor {
+export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false, scale = 1 }: MatmulOptions = {}): Tensor {
   if ((a.rank === 1 && transposeA) || (b.rank === 1 && transposeB))
     throw new ShapeError(`matmul: ${(a.rank === 1 && transposeA ? a : b).describe()} is a vector: it has nothing to transpose.`);
   const y = matmulOp(a.rank === 1 ? reshape(a, [1, ...a.shape]) : a, b.rank === 1 ? reshape(b, [...b.shape, 1]) : b, {
     transposeA,
     transposeB,
+    scale,
   });
   if (a.rank !== 1 && b.rank !== 1) return y;
   return reshape(y, [...y.shape.slice(0, -2), ...(a.rank === 1 ? [] : [y.size(-2)]), ...(b.rank === 1 ? [] : [y.size(-1)])]);
@@ -95,14 +95,14 @@ function matrixSize(shape: Shape, transpose: boolean): readonly [Dim, Dim] {
  * With A = op(a) and B = op(b): dA = dy · Bᵀ. A transposed operand asks for dAᵀ, which is a product with the flags exchanged.
  * Where a alone is a matrix, the sum over the batch of b is part of one product: the inner size n grows to ...·n.
  */
-function leftGradient(dy: Tensor, a: Tensor, b: Tensor, { transposeA, transposeB }: MatmulAttributes): Tensor {
+function leftGradient(dy: Tensor, a: Tensor, b: Tensor, { transposeA, transposeB, scale }: MatmulAttributes): Tensor {
   if (a.rank === 2 && b.rank > 2) {
     const [dyRows, bRows] = [asRows(swapAxes(dy, -2, -1)), asRows(transposeB ? b : swapAxes(b, -2, -1))];
-    return transposeA ? crossProduct(bRows, dyRows) : crossProduct(dyRows, bRows);
+    return transposeA ? crossProduct(bRows, dyRows, scale) : crossProduct(dyRows, bRows, scale);
   }
   const da = transposeA
-    ? matmulOp(b, dy, { transposeA: transposeB, transposeB: true })
-    : matmulOp(dy, b, { transposeA: false, transposeB: !transposeB });
+    ? matmulOp(b, dy, { transposeA: transposeB, transposeB: true, scale })
+    : matmulOp(dy, b, { transposeA: false, transposeB: !transposeB, scale });
   return unbroadcast(da, a.shape);
 }
 
@@ -110,19 +110,20 @@ function leftGradient(dy: Tensor, a: Tensor, b: Tensor, { transposeA, transposeB
  * dB = Aᵀ · dy. Where b alone is a matrix (a weight), the sum over the batch of a is part of one product: the inner size m grows
  * to ...·m. Products that are summed afterwards would need memory for a weight gradient of each batch element.
  */
-function rightGradient(dy: Tensor, a: Tensor, b: Tensor, { transposeA, transposeB }: MatmulAttributes): Tensor {
+function rightGradient(dy: Tensor, a: Tensor, b: Tensor, { transposeA, transposeB, scale }: MatmulAttributes): Tensor {
   if (b.rank === 2 && a.rank > 2) {
     const [dyRows, aRows] = [asRows(dy), asRows(transposeA ? swapAxes(a, -2, -1) : a)];
-    return transposeB ? crossProduct(dyRows, aRows) : crossProduct(aRows, dyRows);
+    return transposeB ? crossProduct(dyRows, aRows, scale) : crossProduct(aRows, dyRows, scale);
   }
   const db = transposeB
-    ? matmulOp(dy, a, { transposeA: true, transposeB: transposeA })
-    : matmulOp(a, dy, { transposeA: !transposeA, transposeB: false });
+    ? matmulOp(dy, a, { transposeA: true, transposeB: transposeA, scale })
+    : matmulOp(a, dy, { transposeA: !transposeA, transposeB: false, scale });
   return unbroadcast(db, b.shape);
 }
 
-/** aᵀ · b */
-const crossProduct = (a: Tensor, b: Tensor): Tensor => matmulOp(a, b, { transposeA: true, transposeB: false });
+/** scale · aᵀ · b */
+const crossProduct = (a: Tensor, b: Tensor, scale: number): Tensor =>
+  matmulOp(a, b, { transposeA: true, transposeB: false, scale });
 
 /** [..., m, n] → [...·m, n] */
 const asRows = (x: Tensor): Tensor => reshape(x, [productOf(x.shape.slice(0, -1)), x.size(-1)]);

@@ -3,18 +3,45 @@
 import { isStatic, productOf, type Shape } from "../dim.js";
 import type { DType } from "../dtype.js";
 import { constant } from "../leaves.js";
+import { defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
 import { div, mul, square, sub } from "./arithmetic.js";
 import { cast } from "./cast.js";
 import { equal, not, notEqual } from "./compare.js";
 import { broadcastTo } from "./fill.js";
 import { range } from "./range.js";
-import { defineReduction, fold, type ReduceOptions, sum } from "./reduction.js";
+import {
+  defineReduction,
+  fold,
+  keepReduced,
+  normalizeReduction,
+  type ReduceAttributes,
+  type ReduceOptions,
+  reducedShape,
+  reduceExamples,
+  sum,
+} from "./reduction.js";
 import { map } from "./reference-math.js";
 import { where } from "./select.js";
 import { reshape } from "./shape.js";
 
 export { type ReduceOptions, sum } from "./reduction.js";
+
+const sumOfSquaresOp = defineOp<ReduceAttributes>({
+  name: "sumOfSquares",
+  arity: 1,
+  accepts: "float",
+  shape: ([x], attributes) => reducedShape(x.shape, attributes),
+  vjp: ({ inputs: [x], gradients: [dy], attributes }) => [mul(mul(x, 2), keepReduced(dy, x, attributes))],
+  // Without axes ONNX leaves open whether an element is squared.
+  onnx: (node, [x], { attributes: { axes, keepDims } }) =>
+    axes.length === 0 ? node("Mul", [x, x]) : node("ReduceSumSquare", [x, node.int64s(axes)], { keepdims: Number(keepDims) }),
+  reference: ([x], attributes) => fold(x, attributes, 0, (total, value) => total + value * value),
+  examples: (make) => reduceExamples(make, true),
+});
+
+/** Sum of squares of floats over axes in one pass; 0 where there is nothing. */
+export const sumOfSquares = (x: Tensor, options: ReduceOptions = {}): Tensor => sumOfSquaresOp(x, normalizeReduction(x, options));
 
 /** Mean of floats over axes; NaN where there is nothing. */
 export const mean = defineReduction({

@@ -9,7 +9,7 @@ export const transposeIntoMatmul: Pass = (graph: Graph): Graph =>
     const [a, b] = inputs.map(untransposed) as [ReturnType<typeof untransposed>, ReturnType<typeof untransposed>];
     if (!a.swapped && !b.swapped) return undefined;
     const { transposeA, transposeB } = node.attributes as { readonly transposeA: boolean; readonly transposeB: boolean };
-    const attributes = { transposeA: transposeA !== a.swapped, transposeB: transposeB !== b.swapped };
+    const attributes = { ...node.attributes, transposeA: transposeA !== a.swapped, transposeB: transposeB !== b.swapped };
     return makeNode(node.op, [a.tensor, b.tensor], attributes, node.outputs, node.scope).outputs;
   });
 
