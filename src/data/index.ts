@@ -1,3 +1,4 @@
+export { type BatchesOptions, batches } from "./batches.js";
 export { type CorpusCard, type CorpusName, corpora } from "./corpora.js";
 export { type CorpusOptions, corpus, textFile } from "./corpus.js";
 export { type DataPosition, type DataSource, ignoredLabel, startOfData, type TokenBatch } from "./data-source.js";
