@@ -1,6 +1,7 @@
 /** Where a NaN or an infinity comes from: every float value of a program is watched, in the order of computation. */
 
 import type { Engine, EngineBuffer } from "../engine/engine.js";
+import { modelSource } from "../engine/model-source.js";
 import { type Atom, bindShape } from "../graph/dim.js";
 import { isFloat } from "../graph/dtype.js";
 import { nodesOf } from "../graph/graph.js";
@@ -9,7 +10,6 @@ import { abs } from "../graph/ops/arithmetic.js";
 import { less } from "../graph/ops/compare.js";
 import { all } from "../graph/ops/reduce.js";
 import type { Tensor } from "../graph/tensor.js";
-import { writeOnnx } from "../onnx/writer.js";
 import type { ProgramGraph } from "./build.js";
 import { drawNoise, type NoiseKey } from "./noise.js";
 import { stateStore } from "./store.js";
@@ -40,12 +40,7 @@ export async function firstNotFinite(
     watched.map((tensor, i): [string, Tensor] => [`finite:${i}`, all(less(abs(tensor), Number.POSITIVE_INFINITY))]),
   );
   const probe = { inputs: graph.inputs, outputs };
-  const model = await engine.load({
-    graph: probe,
-    onnx: () => writeOnnx(probe, { faces: engine.lowering.faces }),
-    externalFiles: [],
-    frozen: new Map(),
-  });
+  const model = await engine.load(modelSource(engine, probe));
   const own: EngineBuffer[] = [];
   try {
     const inputs = new Map<string, EngineBuffer>();

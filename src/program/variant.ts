@@ -1,12 +1,12 @@
 /** One compiled form of a program: a model loaded into an engine, with the buffers that its runs reuse. */
 
 import type { Engine, EngineBuffer, ExternalFile, LoadedModel } from "../engine/engine.js";
+import { modelSource } from "../engine/model-source.js";
 import { type Atom, bindShape, isStaticShape } from "../graph/dim.js";
-import type { Graph } from "../graph/graph.js";
 import { type HostArray, ResultArray } from "../graph/host-array.js";
 import type { Variable } from "../graph/variable.js";
 import { optimize } from "../onnx/passes/index.js";
-import { type ExternalConstant, writeOnnx } from "../onnx/writer.js";
+import type { ExternalConstant } from "../onnx/writer.js";
 import type { ProgramGraph } from "./build.js";
 import { drawNoise, type NoiseKey } from "./noise.js";
 import { type StateStore, stateStore } from "./store.js";
@@ -40,7 +40,6 @@ export class Variant {
   }
 
   static async load(engine: Engine, program: ProgramGraph, { frozen }: VariantOptions): Promise<Variant> {
-    const graph = [...engine.lowering.passes].reduce<Graph>((current, pass) => pass(current), optimize(program));
     const updated = new Set(program.updates.values());
     const constants = new Map<string, HostArray | ExternalConstant>();
     const files = new Map<string, ExternalFile>();
@@ -52,12 +51,8 @@ export class Variant {
         versions.set(variable, variable.version);
         constants.set(name, await frozenValue(variable, files));
       }
-    const model = await engine.load({
-      graph,
-      onnx: () => writeOnnx(graph, { faces: engine.lowering.faces, frozen: constants }),
-      externalFiles: [...files.values()],
-      frozen: constants,
-    });
+    const source = modelSource(engine, optimize(program), { frozen: constants, externalFiles: [...files.values()] });
+    const model = await engine.load(source);
     return new Variant(engine, program, model, versions);
   }
 

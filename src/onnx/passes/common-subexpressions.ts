@@ -22,7 +22,7 @@ export const commonSubexpressions: Pass = (graph: Graph): Graph => {
     if (node.op === constantOp) {
       const value = node.attributes.value as HostArray;
       if (value.data.length > LARGE_CONSTANT) return undefined;
-      const key = `constant ${value.dtype}[${value.shape.join()}] ${value.data.join()}`;
+      const key = `constant ${value.dtype}[${value.shape.join()}] ${Array.from(value.data as ArrayLike<number | bigint>, textOf).join()}`;
       const same = known.get(key) ?? node.outputs;
       known.set(key, same);
       return same;
@@ -42,6 +42,9 @@ export const commonSubexpressions: Pass = (graph: Graph): Graph => {
   });
 };
 
+/** Tells −0 from 0: they are equal, but what is divided by them is not. */
+const textOf = (value: unknown): string => (Object.is(value, -0) ? "-0" : String(value));
+
 /** Attributes as text; `undefined` when they hold something that has no text, such as a body or a function. */
 function keyOf(value: unknown): string | undefined {
   if (value instanceof SymbolicDim) return `dim ${value.key}`;
@@ -52,7 +55,7 @@ function keyOf(value: unknown): string | undefined {
     typeof value === "string" ||
     typeof value === "boolean"
   )
-    return `${typeof value} ${String(value)}`;
+    return `${typeof value} ${textOf(value)}`;
   if (Array.isArray(value)) {
     const parts = value.map(keyOf);
     return parts.includes(undefined) ? undefined : `[${parts.join(";")}]`;
