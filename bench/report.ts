@@ -55,11 +55,13 @@ function flopsPerToken({ competitor, ready }: Outcome): number {
 
 const flopRates = (outcome: Outcome): number[] => rates(outcome).map((rate) => rate * flopsPerToken(outcome));
 
-/** The rows of one group. Matrix products measured beside training steps become the `matmulShare` of those, not rows. */
-export function rowsOf(group: readonly Outcome[]): Row[] {
+/**
+ * The rows of one group: of those that train, or in bench `matmul` of the matrix products. Products measured beside training
+ * become its `matmulShare`, not rows.
+ */
+export function rowsOf(group: readonly Outcome[], show: "training" | "products"): Row[] {
   const measured = group.filter(({ runs }) => runs.length > 0);
-  const steps = measured.filter(({ competitor }) => competitor.config.task !== "matmul");
-  const shown = steps.length > 0 ? steps : measured;
+  const shown = measured.filter(({ competitor }) => (competitor.config.task === "matmul") === (show === "products"));
   const tsumiki = shown.find(({ competitor }) => competitor.library === "tsumiki");
 
   return shown.map((outcome) => {

@@ -90,7 +90,7 @@ async function main({ bench, json, threads, rounds, warmups, precisions, only, t
     const result = await drive(group, { rounds, warmups, onProgress: progress });
     outcomes.push(...result.outcomes);
     skipped.push(...result.skipped);
-    rows.push(...rowsOf(result.outcomes));
+    rows.push(...rowsOf(result.outcomes, bench === "matmul" ? "products" : "training"));
     warnings.push(...disagreements(result.outcomes));
     if (result.outcomes.some(({ competitor }) => competitor.config.task === "matmul"))
       console.log(`${shapeTable(result.outcomes)}\n`);
@@ -101,7 +101,7 @@ async function main({ bench, json, threads, rounds, warmups, precisions, only, t
   console.log(
     `Versions: ${Object.entries(versions)
       .map(([name, version]) => `${name} ${version}`)
-      .join(", ")}. Repetitions: ${Math.min(...outcomes.map(({ runs }) => runs.length))}.`,
+      .join(", ")}. Repetitions: ${outcomes.length > 0 ? Math.min(...outcomes.map(({ runs }) => runs.length)) : 0}.`,
   );
   if (skipped.length > 0) console.log(`\nNot measured:\n${skippedList(skipped)}`);
   for (const warning of warnings) console.log(`\nWARNING: ${warning}`);

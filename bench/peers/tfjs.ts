@@ -55,8 +55,6 @@ interface TensorFlow {
   gather(a: Tensor, indices: Tensor): Tensor;
   oneHot(indices: Tensor, depth: number): Tensor;
   softmax(x: Tensor): Tensor;
-  unstack(x: Tensor): Tensor[];
-  stack(parts: Tensor[]): Tensor;
   split(x: Tensor, parts: number, axis: number): Tensor[];
   concat(parts: Tensor[], axis: number): Tensor;
   addN(parts: Tensor[]): Tensor;
@@ -75,21 +73,15 @@ type Backend = "cpu" | "wasm";
 type Product = (a: Tensor, b: Tensor, transposeA?: boolean, transposeB?: boolean) => Tensor;
 
 /**
- * Matrix products at the backend's best, with their gradient. The wasm backend is fast (XNNPACK) for two plain matrices only: a
- * transposed operand costs a factor of 10 to 60 and a batch one of 10, so matrices are transposed first and batches taken apart.
+ * Products of two matrices at the backend's best, with their gradient. The wasm backend is fast (XNNPACK) for plain matrices only: a
+ * transposed operand costs a factor of 10 to 60 and a batch of matrices one of 10, so operands are transposed beforehand, and
+ * attention computes head by head.
  */
 function matrixProduct(tf: TensorFlow, backend: Backend): Product {
   if (backend === "cpu") return (a, b, transposeA, transposeB) => tf.matMul(a, b, transposeA, transposeB);
 
-  const transposed = (x: Tensor) => x.transpose([...x.shape.keys()].slice(0, -2).concat(x.shape.length - 1, x.shape.length - 2));
-  const compute: Product = (a, b, transposeA = false, transposeB = false) => {
-    const [left, right] = [transposeA ? transposed(a) : a, transposeB ? transposed(b) : b];
-    if (left.shape.length === 2) return tf.matMul(left, right);
-    const matrices = (x: Tensor) => tf.unstack(x.reshape([-1, ...x.shape.slice(-2)]));
-    const rights = matrices(right);
-    const products = matrices(left).map((matrix, i) => tf.matMul(matrix, rights[i] as Tensor));
-    return tf.stack(products).reshape([...left.shape.slice(0, -1), right.shape.at(-1) as number]);
-  };
+  const compute: Product = (a, b, transposeA = false, transposeB = false) =>
+    tf.matMul(transposeA ? a.transpose([1, 0]) : a, transposeB ? b.transpose([1, 0]) : b);
   return (a, b, transposeA = false, transposeB = false) =>
     tf.customGrad<[Tensor, Tensor]>((x, y, save) => {
       save([x, y]);
@@ -110,22 +102,27 @@ function lossOf(tf: TensorFlow, product: Product, workload: LlamaWorkload) {
     const [position, element] = [Math.floor(i / headDim), i % headDim];
     return position * ropeTheta ** ((-2 * (element % (headDim / 2))) / headDim);
   });
-  const cos = tf.tensor(angles.map(Math.cos), [context, headDim]);
-  const sin = tf.tensor(angles.map(Math.sin), [context, headDim]);
+  const cos = tf.tensor(angles.map(Math.cos), [context, 1, headDim]);
+  const sin = tf.tensor(angles.map(Math.sin), [context, 1, headDim]);
   const maskValues = Float32Array.from({ length: context ** 2 }, (_, i) => (i % context > Math.floor(i / context) ? -1e9 : 0));
   const mask = tf.tensor(maskValues, [context, context]);
 
   /** x·Wᵀ for x [tokens, in] and W [out, in] */
   const linear = (x: Tensor, weight: Tensor) => product(x, weight, false, true);
   const rmsNorm = (x: Tensor, weight: Tensor) => x.mul(x.square().mean(-1, true).add(normEpsilon).rsqrt()).mul(weight);
-  /** x [batch, heads, seq, headDim] */
+  /** x [tokens, hidden] */
   const rotate = (x: Tensor) => {
-    const [first, second] = tf.split(x, 2, 3) as [Tensor, Tensor];
-    return x.mul(cos).add(tf.concat([second.neg(), first], 3).mul(sin));
+    const byHead = x.reshape([batch, context, heads, headDim]);
+    const [first, second] = tf.split(byHead, 2, 3) as [Tensor, Tensor];
+    const rotated = byHead.mul(cos).add(tf.concat([second.neg(), first], 3).mul(sin));
+    return rotated.reshape([tokens, hidden]);
   };
-  const splitHeads = (x: Tensor) => x.reshape([batch, context, heads, headDim]).transpose([0, 2, 1, 3]);
-  const mergeHeads = (x: Tensor) => x.transpose([0, 2, 1, 3]).reshape([tokens, hidden]);
-  const attend = (q: Tensor, k: Tensor, v: Tensor) =>
+  // Splitting into one part has no gradient in tfjs.
+  const split = (x: Tensor, parts: number, axis: number) => (parts === 1 ? [x] : tf.split(x, parts, axis));
+  const join = (parts: Tensor[], axis: number) => (parts.length === 1 ? (parts[0] as Tensor) : tf.concat(parts, axis));
+  /** x [tokens, hidden] → for every sequence its heads, each [context, headDim] */
+  const splitHeads = (x: Tensor) => split(x, batch, 0).map((sequence) => split(sequence, heads, 1));
+  const attendHead = (q: Tensor, k: Tensor, v: Tensor) =>
     product(
       tf.softmax(
         product(q, k, false, true)
@@ -134,6 +131,14 @@ function lossOf(tf: TensorFlow, product: Product, workload: LlamaWorkload) {
       ),
       v,
     );
+  const attend = (q: Tensor, k: Tensor, v: Tensor) => {
+    const [queries, keys, values] = [splitHeads(q), splitHeads(k), splitHeads(v)];
+    const sequences = queries.map((ofSequence, i) => {
+      const outputs = ofSequence.map((query, head) => attendHead(query, keys[i]?.[head] as Tensor, values[i]?.[head] as Tensor));
+      return join(outputs, 1);
+    });
+    return join(sequences, 0);
+  };
   const silu = (x: Tensor) => x.mul(x.sigmoid());
 
   return (ids: Tensor, labels: Tensor) => {
@@ -167,10 +172,10 @@ function lossOf(tf: TensorFlow, product: Product, workload: LlamaWorkload) {
       let x = embed(embedding);
       for (let layer = 0; layer < layers; layer++) {
         const h = rmsNorm(x, next());
-        const q = rotate(splitHeads(linear(h, next())));
-        const k = rotate(splitHeads(linear(h, next())));
-        const v = splitHeads(linear(h, next()));
-        x = x.add(linear(mergeHeads(attend(q, k, v)), next()));
+        const q = rotate(linear(h, next()));
+        const k = rotate(linear(h, next()));
+        const v = linear(h, next());
+        x = x.add(linear(attend(q, k, v), next()));
         const h2 = rmsNorm(x, next());
         const gated = silu(linear(h2, next())).mul(linear(h2, next()));
         x = x.add(linear(gated, next()));
@@ -242,19 +247,20 @@ async function productsPeer(
   workload: LlamaWorkload,
   shapes: readonly MatmulShape[],
 ): Promise<Peer> {
-  const operand = (batch: number, rows: number, columns: number, transposed: boolean) => {
-    const values = Float32Array.from({ length: batch * rows * columns }, (_, i) => ((i % 17) - 8) / 8);
-    const matrix = transposed ? [columns, rows] : [rows, columns];
-    return tf.tensor(values, batch === 1 ? matrix : [batch, ...matrix]);
+  // A batch is as many matrices, as in the step.
+  const operands = (batch: number, rows: number, columns: number, transposed: boolean) => {
+    const values = Float32Array.from({ length: rows * columns }, (_, i) => ((i % 17) - 8) / 8);
+    return Array.from({ length: batch }, () => tf.tensor(values, transposed ? [columns, rows] : [rows, columns]));
   };
   const products = shapes.map(({ batch, m, k, n, transposeA, transposeB }) => {
-    const [a, b] = [operand(batch, m, k, transposeA), operand(batch, k, n, transposeB)];
+    const [a, b] = [operands(batch, m, k, transposeA), operands(batch, k, n, transposeB)];
     return async () => {
       const start = performance.now();
-      const c = tf.tidy(() => product(a, b, transposeA, transposeB)); // both backends compute at once, on this thread
-      const elapsed = (performance.now() - start) / 1000;
-      c.dispose();
-      return elapsed;
+      // Both backends compute at once, on this thread.
+      a.forEach((left, i) => {
+        tf.tidy(() => product(left, b[i] as Tensor, transposeA, transposeB)).dispose();
+      });
+      return (performance.now() - start) / 1000;
     };
   });
   return matmulPeer(workload, shapes, products, versions());
