@@ -4,6 +4,7 @@
  */
 
 import { isStatic, productOf } from "../../graph/dim.js";
+import { onnxDType } from "../../graph/dtype.js";
 import { isZeros } from "../../graph/gradient.js";
 import type { OnnxBuilder, OnnxValue } from "../../graph/onnx-face.js";
 import type { OnnxFace } from "../../graph/op.js";
@@ -87,8 +88,9 @@ const scatterAdd: OnnxFace<Attributes> = (node, inputs, context) => {
   return node("FusedMatMul", [chosen, flat], { transA: 1, transB: 0, alpha: { float: 1 } }, contrib);
 };
 
+/** ONNX Runtime has OneHot with a float result for int64 indices alone. */
 function oneHot(node: OnnxBuilder, indices: OnnxValue, shape: Tensor["shape"], depth: number): OnnxValue {
-  const flat = node("Reshape", [indices, node.dims(shape)], { allowzero: 1 });
+  const flat = node("Reshape", [node("Cast", [indices], { to: onnxDType("int64") }), node.dims(shape)], { allowzero: 1 });
   return node("OneHot", [flat, node.scalar("int64", depth), node.constant("float32", [2], [0, 1])], { axis: -1 });
 }
 

@@ -115,6 +115,7 @@ const scatterAddOp = defineOp({
     { inputs: [make.float(["a", "b"]), make.integer(["c"], { high: "a" }), make.float(["c", "b"])], empty: false },
     { inputs: [make.float([2, "b"]), make.integer(["a", 3], { high: 2 }), make.float(["a", 3, "b"])] },
     { inputs: [make.float([4]), int32Indices(make, ["a"], 4), make.float(["a"])] },
+    { inputs: [make.float([4, "b"]), int32Indices(make, ["a", 2], 4), make.float(["a", 2, "b"])] },
     { inputs: [make.float([3, "a"]), make.integer([], { high: 3 }), make.float(["a"])] },
   ],
 });
