@@ -13,7 +13,11 @@ const pocket: RecipeInput = {
     numAttentionHeads: 4,
     tieWordEmbeddings: true,
   },
-  training: { steps: 600, batchSize: 16, context: 128, learningRate: 2e-3, weightDecay: 0.1 },
+  training: {
+    ...{ steps: 600, batchSize: 16, context: 128, learningRate: 2e-3, weightDecay: 0.1 },
+    ...{ validateEvery: 100, saveEvery: 100 },
+  },
+  samples: { prompts: ["Call me", "The whale"] },
 };
 
 /** The model that nanoGPT trains on a CPU (its README, "i only have a macbook"), here on another text. */
