@@ -1,7 +1,7 @@
 /** Writes a graph as an ONNX model (https://onnx.ai/onnx/repo-docs/IR.html). */
 
 import { create, toBinary } from "@bufbuild/protobuf";
-import { TsumikiError } from "../errors.js";
+import { ArgumentError, TsumikiError } from "../errors.js";
 import { type Atom, asAtom, type Dim, isStatic, isStaticShape, type Shape, type SymbolicDim } from "../graph/dim.js";
 import { type DType, encode, onnxDType, type TypedArray } from "../graph/dtype.js";
 import { countUses, type Graph, nodesOf } from "../graph/graph.js";
@@ -76,6 +76,8 @@ class OnnxWriter {
   write(): Uint8Array<ArrayBuffer> {
     const inputs: ValueInfoProto[] = [];
     for (const [name, tensor] of this.#graph.inputs) {
+      if (this.#graph.outputs.has(name))
+        throw new ArgumentError(`An input and an output of the graph are both called '${name}': a model needs two names.`);
       this.#values.set(tensor, name as OnnxValue);
       this.#carry(tensor);
       const frozen = this.#frozen.get(name);
@@ -183,7 +185,7 @@ class OnnxWriter {
     attributes: OnnxAttributes = {},
     { domain = "" }: OnnxNodeOptions = {},
   ): readonly OnnxValue[] {
-    const outputs = Array.from({ length: outputCount }, () => `v${this.#nextName++}`);
+    const outputs = Array.from({ length: outputCount }, () => this.#freshName("v"));
     if (domain) this.#domains.add(domain);
     this.#append(type, inputs, outputs, attributes, domain);
     return outputs as unknown as readonly OnnxValue[];
@@ -208,6 +210,12 @@ class OnnxWriter {
     );
   }
 
+  /** A name for a value that nobody else has; inputs and outputs may be called anything. */
+  #freshName(prefix: string): string {
+    const name = `${prefix}${this.#nextName++}`;
+    return this.#graph.inputs.has(name) || this.#graph.outputs.has(name) ? this.#freshName(prefix) : name;
+  }
+
   #attribute(name: string, value: OnnxAttribute): AttributeProto {
     if (typeof value === "number") return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(value) });
     if (typeof value === "string")
@@ -227,7 +235,7 @@ class OnnxWriter {
     this.#inBody = true;
     const outerValues = new Set(this.#values.keys());
     const names = inputs.map((tensor) => {
-      const name = `v${this.#nextName++}`;
+      const name = this.#freshName("v");
       this.#values.set(tensor, name as OnnxValue);
       return valueInfo(name, tensor);
     });
@@ -236,7 +244,7 @@ class OnnxWriter {
       outputs,
     );
     const results = outputs.map((tensor) => {
-      const name = `v${this.#nextName++}`;
+      const name = this.#freshName("v");
       this.#append("Identity", [this.#value(tensor)], [name]);
       return valueInfo(name, tensor);
     });
@@ -254,7 +262,7 @@ class OnnxWriter {
     const key = bytes.length <= 256 ? `${array.dtype}[${array.shape.join()}]${bytes.join()}` : undefined;
     const known = key === undefined ? undefined : this.#constants.get(key);
     if (known !== undefined) return known;
-    const name = `c${this.#nextName++}` as OnnxValue;
+    const name = this.#freshName("c") as OnnxValue;
     this.#initializers.push(inlineTensor(name, array));
     if (key !== undefined) this.#constants.set(key, name);
     return name;
