@@ -101,7 +101,9 @@ const sessionOptions = (device: NodeDevice, threads: number): ort.InferenceSessi
   executionProviders: [providerNames[device]],
   intraOpNumThreads: threads,
   interOpNumThreads: 1,
-  graphOptimizationLevel: "all",
+  // Passes and lowerings have done what the higher levels look for. A training step of 32 layers was loaded in 2.2 s of CPU
+  // time instead of 4.0, and ran as fast.
+  graphOptimizationLevel: "basic",
   // The planned block comes on top of what the arena has grown to in the first run: 6.2 GB instead of 4.4 GB for the
   // training step of 29 M parameters, at the same speed.
   enableMemPattern: false,
