@@ -23,7 +23,6 @@ export async function trainAndReport(
   advise: (directory: string) => Advice,
 ): Promise<RunResult> {
   const where = shortPath(options.directory);
-  console.log(`run        ${where} (Ctrl-C saves and stops)`);
   const result = await runTraining(recipe, {
     ...options,
     generate,

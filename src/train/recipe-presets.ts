@@ -26,7 +26,7 @@ const nanogpt: RecipeInput = {
   tokenizer: { model: "character" },
   model: { architecture: "gpt2", nEmbd: 128, nLayer: 4, nHead: 4, bias: false },
   training: {
-    ...{ steps: 2000, batchSize: 12, context: 64, learningRate: 1e-3, minimumLearningRate: 1e-4, warmupSteps: 100 },
+    ...{ steps: 2000, batchSize: 12, context: 64, learningRate: 1e-3, minimumLearningRate: 1e-4 },
     ...{ weightDecay: 0.1, validateEvery: 250 },
   },
 };
@@ -39,7 +39,7 @@ const small: RecipeInput = {
     ...{ architecture: "llama", hiddenSize: 512, intermediateSize: 1408 },
     ...{ numHiddenLayers: 8, numAttentionHeads: 8, tieWordEmbeddings: true },
   },
-  training: { steps: 3000, batchSize: 8, context: 512, learningRate: 1e-3, warmupSteps: 100 },
+  training: { steps: 3000, batchSize: 8, context: 512, learningRate: 1e-3 },
 };
 
 export const presets = { pocket, nanogpt, small } as const;

@@ -31,7 +31,7 @@ describe("parseRecipe", () => {
       { preset: "pocket", training: { steps: 50, learningRate: 1e-2 }, data: { validationShare: 0.2 } },
       { training: { steps: 60 }, data: { files: ["a.txt"] } },
     );
-    expect(recipe.training).toMatchObject({ steps: 60, learningRate: 1e-2, warmupSteps: 1, validateEvery: 6, saveEvery: 6 });
+    expect(recipe.training).toMatchObject({ steps: 60, learningRate: 1e-2, warmupSteps: 3 });
     expect(recipe.data).toEqual({ files: ["a.txt"], validationShare: 0.2 });
   });
 

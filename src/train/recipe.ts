@@ -105,6 +105,7 @@ const trainingSchema = z.strictObject({
   context: whole(1),
   /** The peak of the schedule: warm-up, then half a cosine. */
   learningRate: positive,
+  /** Default: a twentieth of the run. */
   warmupSteps: whole(0).exactOptional(),
   minimumLearningRate: notNegative.exactOptional(),
   /** Batches whose gradients make one step. */
@@ -171,7 +172,7 @@ function complete({ data, tokenizer, model, training, samples, engine }: Checked
     model: options,
     training: {
       ...training,
-      warmupSteps: training.warmupSteps ?? Math.ceil(training.steps / 100),
+      warmupSteps: training.warmupSteps ?? Math.ceil(training.steps / 20),
       minimumLearningRate: training.minimumLearningRate ?? training.learningRate / 10,
       accumulation: training.accumulation ?? 1,
       clipNorm: training.clipNorm ?? 1,

@@ -65,7 +65,12 @@ function modelOf({ model, training: { dropout } }: Recipe, vocabSize: number): C
 }
 
 /** A few lines on what is about to be trained, where and how. */
-export function describeIngredients(recipe: Recipe, { tokenizer, data, model }: Ingredients, engine: Engine): string {
+export function describeIngredients(
+  recipe: Recipe,
+  { tokenizer, data, model }: Ingredients,
+  engine: Engine,
+  directory: string,
+): string {
   const { corpus: name, files = [] } = recipe.data;
   const { steps, batchSize, accumulation, context } = recipe.training;
   const parameters = [...model.parameters().values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
@@ -78,6 +83,7 @@ export function describeIngredients(recipe: Recipe, { tokenizer, data, model }: 
     `model      ${recipe.model.architecture}, ${(parameters / 1e6).toFixed(1)} million parameters`,
     `training   ${count(steps)} steps of ${count(tokensPerStep)} tokens: ${epochs.toFixed(1)} times through the text`,
     `engine     ${engine.name} ${engine.version} on ${engine.device}, ${engine.threads} threads`,
+    `kept in    ${directory}`,
   ].join("\n");
 }
 

@@ -1,6 +1,6 @@
 /** The whole way from a recipe to a trained model in a run directory (Node). */
 
-import { resolve } from "node:path";
+import { relative, resolve } from "node:path";
 import * as z from "zod";
 import { loadVariables, saveVariables } from "../checkpoint/variables.node.js";
 import type { Engine } from "../engine/engine.js";
@@ -98,7 +98,7 @@ export async function runTraining(recipe: RecipeInput | undefined, options: RunT
     const run =
       opened ?? (await RunDirectory.create(directory, { recipe: followed, config: configOf(ingredients.model), overwrite }));
     if (!latest) await ingredients.tokenizer.save(directory);
-    reporter.message(describeIngredients(followed, ingredients, engine));
+    reporter.message(describeIngredients(followed, ingredients, engine, relative("", directory) || "."));
     return await trainInto(run, followed, { ...ingredients, engine }, options, latest);
   } catch (error) {
     throw await explained(error, directory);

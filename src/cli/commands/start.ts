@@ -31,6 +31,7 @@ async function start({ out, fresh = false, steps }: StartOptions): Promise<void>
   if (progress?.finished) return speakAgain(out, progress);
   if (progress) console.log(`Going on after step ${progress.steps} of ${progress.recipe.training.steps} (--fresh begins anew).`);
   else console.log("Training a small language model from nothing. Its text comes from npm; everything else happens here.");
+  console.log("Ctrl-C saves and stops.\n");
   const recipe = progress ? undefined : { preset: "pocket", ...(steps === undefined ? {} : { training: { steps } }) };
   await trainAndReport(recipe, { directory: out, resume: progress !== undefined, overwrite: fresh }, advise);
 }
