@@ -128,12 +128,12 @@ describe("recipeChanges", () => {
     const before = recipe({ steps: 100, saveEvery: 10 });
     const after = recipe(
       { steps: 100, saveEvery: 20, learningRate: 5e-4, minimumLearningRate: before.training.minimumLearningRate },
-      { samples: { prompts: ["Call me"] }, engine: { threads: 1 } },
+      { samples: { prompts: ["Ahab"] }, engine: { threads: 1 } },
     );
     expect(recipeChanges(before, after).map((change) => [describeChange(change), change.harmless])).toEqual([
       [`training.learningRate: ${before.training.learningRate} → 0.0005`, false],
       ["training.saveEvery: 10 → 20", true],
-      ['samples.prompts: not given → ["Call me"]', true],
+      [`samples.prompts: ${JSON.stringify(before.samples.prompts)} → ["Ahab"]`, true],
       ["engine.threads: not given → 1", true],
     ]);
     expect(recipeChanges(before, before)).toEqual([]);
