@@ -7,7 +7,7 @@ export default defineConfig({
   resolve: { conditions: ["tsumiki-source", "node"] },
   ssr: { resolve: { conditions: ["tsumiki-source", "node"] } },
   test: {
-    include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    include: ["src/**/*.test.ts", "test/**/*.test.ts", "bench/**/*.test.ts"],
     pool: "forks",
     maxWorkers: 2,
     // What a test starts (a worker, a module that Node itself loads) runs from source too.

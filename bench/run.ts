@@ -3,9 +3,11 @@
  * Progress goes to standard error, the result to standard output; with --json the last line there is the result as JSON.
  */
 
-import { cpus, totalmem } from "node:os";
-import { resolve } from "node:path";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { cpus, tmpdir, totalmem } from "node:os";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { corpus } from "../src/data/index.js";
 import { drive, type Outcome, type Skipped } from "./driver.js";
 import { type Bench, benches, plan } from "./plan.js";
 import type { Precision } from "./protocol.js";
@@ -16,7 +18,7 @@ const usage = `bench NAME [--json] [--threads 2] [--rounds 7] [--warmups 1] [--p
   NAME         ${benches.join(" | ")}
   --precision  bf16 adds rows of those that can (default fp32)
   --only       only these competitors, named as in the rows
-  --text       UTF-8 text for nanogpt`;
+  --text       UTF-8 text for nanogpt (default: Moby-Dick, fetched through npm)`;
 
 interface Options {
   readonly bench: Bench;
@@ -57,7 +59,6 @@ function readOptions(args: string[]): Options {
       throw new Error(`--precision is ${precision}, expected fp32 or bf16 (or both, with a comma).`);
     return precision;
   });
-  if (bench === "nanogpt" && !values.text) throw new Error("nanogpt needs --text FILE: the text whose characters it learns.");
   return {
     bench,
     json: values.json,
@@ -72,7 +73,15 @@ function readOptions(args: string[]): Options {
 
 const progress = (line: string) => process.stderr.write(`${new Date().toLocaleTimeString("en-GB")} ${line}\n`);
 
-async function main({ bench, json, threads, rounds, warmups, precisions, only, textFile }: Options): Promise<void> {
+/** The text of `nanogpt` as a file that every peer can read. */
+async function defaultText(): Promise<string> {
+  const file = join(await mkdtemp(join(tmpdir(), "tsumiki-bench-")), "moby-dick.txt");
+  await writeFile(file, await corpus("moby-dick"));
+  return file;
+}
+
+async function main({ bench, json, threads, rounds, warmups, precisions, only, textFile: given }: Options): Promise<void> {
+  const textFile = bench === "nanogpt" ? (given ?? (await defaultText())) : undefined;
   const groups = plan(bench, { threads, precisions, ...(textFile !== undefined && { textFile }) })
     .map((group) => group.filter(({ by }) => !only || only.includes(by)))
     .filter((group) => group.length > 0);
