@@ -8,8 +8,10 @@ import { Tensor } from "../graph/tensor.js";
 import { currentScope, named, withScope } from "../graph/trace.js";
 import { Parameter, Variable } from "../graph/variable.js";
 
-/** Modules whose `forward` is running, the root first. */
+/** Modules that are being traced (their `forward`, or a method that asks for it), the root first. */
 const running: Module[] = [];
+/** Those of them whose `forward` is running. */
+const forwarding: Module[] = [];
 
 const wrapped = new WeakSet<object>();
 
@@ -53,7 +55,7 @@ export abstract class Module {
 
   /** Stops (or resumes) the training of the parameters whose paths match. Returns how many did. */
   freeze(pattern: RegExp, frozen = true): number {
-    const matching = [...this.parameters()].filter(([path]) => pattern.test(path));
+    const matching = [...this.parameters()].filter(([path]) => path.search(pattern) >= 0);
     if (matching.length === 0)
       throw new ArgumentError(
         `No parameter matches ${pattern}. There are: ${[...this.parameters().keys()].slice(0, 8).join(", ")}, ...`,
@@ -74,11 +76,18 @@ function wrapForward(prototype: object): void {
       configurable: true,
       writable: true,
       value(this: Module, ...args: unknown[]) {
-        return this.within(() => {
-          const result = forward.apply(this, args);
-          if (result instanceof Tensor && currentScope()) named("output", result);
-          return result;
-        });
+        // What `super.forward` gives is not yet the output.
+        if (forwarding.at(-1) === this) return forward.apply(this, args);
+        forwarding.push(this);
+        try {
+          return this.within(() => {
+            const result = forward.apply(this, args);
+            if (result instanceof Tensor && currentScope()) named("output", result);
+            return result;
+          });
+        } finally {
+          forwarding.pop();
+        }
       },
     });
   }

@@ -70,7 +70,7 @@ export abstract class Optimizer {
     if (parameters.length === 0) throw new ArgumentError("The model has no parameter to train: it has none, or all are frozen.");
     this.trained = parameters.map(([path, parameter]) => {
       parameter.path ??= path;
-      const group = groups.find(({ match }) => (match instanceof RegExp ? match.test(path) : match(path, parameter)));
+      const group = groups.find(({ match }) => (match instanceof RegExp ? path.search(match) >= 0 : match(path, parameter)));
       return {
         path,
         parameter,
