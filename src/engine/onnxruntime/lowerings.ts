@@ -2,5 +2,13 @@
 
 import { type Device, type Lowering, noLowering } from "../engine.js";
 import { cpuLowering } from "./lowering-cpu.js";
+import { webgpuLowering } from "./lowering-webgpu.js";
 
-export const loweringFor = (device: Device): Lowering => (device === "cpu" ? cpuLowering : noLowering);
+/** WebAssembly runs the CPU provider's kernels. */
+const lowerings: Partial<Readonly<Record<Device, Lowering>>> = {
+  cpu: cpuLowering,
+  wasm: cpuLowering,
+  webgpu: webgpuLowering,
+};
+
+export const loweringFor = (device: Device): Lowering => lowerings[device] ?? noLowering;

@@ -5,7 +5,7 @@ import { symbol } from "../../graph/dim.js";
 import { type DType, dtypes, encode } from "../../graph/dtype.js";
 import type { HostArray } from "../../graph/host-array.js";
 import { input } from "../../graph/leaves.js";
-import { add } from "../../graph/ops/index.js";
+import { add, not } from "../../graph/ops/index.js";
 import type { Engine } from "../engine.js";
 import { modelSource } from "../model-source.js";
 import { float32, graphOf, productGraph, runOnce, sumGraph } from "./graphs.js";
@@ -15,14 +15,16 @@ const named = <T>(values: Readonly<Record<string, T>>): ReadonlyMap<string, T> =
 export interface ContractOptions {
   /** Element types that the engine's buffers cannot have. */
   readonly without?: readonly DType[];
-  /** Whether a run that cannot work says which operator it was. */
+  /** Whether a run that cannot work says which operator it was. Default true. */
   readonly namesOperators?: boolean;
+  /** Whether the device computes with float16. Default true. */
+  readonly computesFloat16?: boolean;
 }
 
 export function describeEngine(
   title: string,
   create: () => Promise<Engine>,
-  { without = ["bfloat16"], namesOperators = true }: ContractOptions = {},
+  { without = ["bfloat16"], namesOperators = true, computesFloat16 = true }: ContractOptions = {},
 ): void {
   describe(title, () => {
     let engine: Engine;
@@ -117,20 +119,25 @@ export function describeEngine(
       await model.release();
     });
 
-    it("computes with int64, bool and float16 values from outside", async () => {
+    it("computes with int64 and bool values from outside", async () => {
       const n = symbol("n");
       const integers = input("integers", "int64", [n]);
-      const halves = input("halves", "float16", [n]);
-      const results = await runOnce(
-        engine,
-        graphOf({ integers, halves }, { doubled: add(integers, integers), more: add(halves, 1) }),
-        {
-          integers: { dtype: "int64", shape: [2], data: BigInt64Array.from([3n, -(2n ** 40n)]) },
-          halves: { dtype: "float16", shape: [2], data: encode("float16", [0.5, -2]) },
-        },
-      );
+      const chosen = input("chosen", "bool", [n]);
+      const graph = graphOf({ integers, chosen }, { doubled: add(integers, integers), opposite: not(chosen) });
+      const results = await runOnce(engine, graph, {
+        integers: { dtype: "int64", shape: [2], data: BigInt64Array.from([3n, -(2n ** 40n)]) },
+        chosen: { dtype: "bool", shape: [2], data: Uint8Array.of(0, 1) },
+      });
       expect(results.doubled?.data).toEqual(BigInt64Array.from([6n, -(2n ** 41n)]));
-      expect(results.more?.data).toEqual(encode("float16", [1.5, -1]));
+      expect(results.opposite?.data).toEqual(Uint8Array.of(1, 0));
+    });
+
+    it.runIf(computesFloat16)("computes with float16 values from outside", async () => {
+      const halves = input("halves", "float16", [2]);
+      const { more } = await runOnce(engine, graphOf({ halves }, { more: add(halves, 1) }), {
+        halves: { dtype: "float16", shape: [2], data: encode("float16", [0.5, -2]) },
+      });
+      expect(more?.data).toEqual(encode("float16", [1.5, -1]));
     });
 
     it("gives back only what is asked for", async () => {

@@ -1,0 +1,88 @@
+/**
+ * Where ONNX Runtime's WebGPU provider is wrong, or promises too little, operators are told to it in another way. Found by
+ * the generated comparison of every operator with the reference (`operators.test.ts`); `docs/engines.md` has the list.
+ *
+ * Not used here although the CPU provider likes it: `SimplifiedLayerNormalization`, whose second output stays empty.
+ */
+
+import { sameShape } from "../../graph/dim.js";
+import { onnxDType } from "../../graph/dtype.js";
+import type { OnnxBuilder, OnnxValue } from "../../graph/onnx-face.js";
+import { type OnnxFace, operator } from "../../graph/op.js";
+import type { Attributes, Tensor } from "../../graph/tensor.js";
+import type { Lowering } from "../engine.js";
+
+type Face = OnnxFace<Attributes>;
+
+const standard =
+  (name: string): Face =>
+  (node, inputs, context) =>
+    operator(name).onnx(node, inputs, context);
+
+/** Pow fails where it broadcasts along the last axis and works on four elements at once ([3, 4] and [3, 1]): no broadcasting then. */
+const pow: Face = (node, inputs, context) => {
+  const { shape } = context.outputs[0] as Tensor;
+  const whole = inputs.map((value, i) => {
+    const operand = context.inputs[i] as Tensor;
+    return operand.rank === 0 || sameShape(operand.shape, shape) ? value : node("Expand", [value, node.dims(shape)]);
+  });
+  return standard("pow")(node, whole, context);
+};
+
+/** A product of empty matrices, or with an inner size of 0, ends the process: sizes known to be 0 never get there. */
+const matmul: Face = (node, inputs, context) => {
+  if (!context.inputs.some(({ shape }) => shape.includes(0))) return standard("matmul")(node, inputs, context);
+  const { dtype, shape } = context.outputs[0] as Tensor;
+  return node("Expand", [node.scalar(dtype, 0), node.dims(shape)]);
+};
+
+/** A softmax of nothing ends the process too. */
+const softmax: Face = (node, inputs, context) =>
+  context.inputs[0]?.shape.includes(0) ? node("Identity", inputs) : standard("softmax")(node, inputs, context);
+
+/** π in three parts: the first two have few bits, so that their products with whole numbers to 2¹⁵ are exact (Cody & Waite 1980). */
+const PI_PARTS = [3.140625, 9.675025939941406e-4, 1.5099579909783765e-7] as const;
+
+/** −1/3!, 1/5!, ... of the Taylor series of the sine: up to r¹¹ it is exact to 6·10⁻⁸ for |r| ≤ π/2. */
+const SINE_COEFFICIENTS = [-1 / 6, 1 / 120, -1 / 5040, 1 / 362880, -1 / 39916800] as const;
+
+/**
+ * The sine and cosine of WGSL may be off by 2⁻¹¹ between −π and π and by anything beyond (WGSL, section "Accuracy of concrete
+ * floating-point expressions"); rotary positions need thousands of radians. So: x = (k + shift)·π + r with |r| ≤ π/2, and a
+ * polynomial in r. Up to |x| = 10⁴ the result is as exact as x is.
+ *
+ * @param shift 0 for ±sin r, ½ for ±cos x = ∓sin r
+ */
+function sineOfRest(node: OnnxBuilder, x: OnnxValue, shift: 0 | 0.5): OnnxValue {
+  const number = (value: number) => node.scalar("float32", value);
+  const turns = node("Round", [node("Sub", [node("Mul", [x, number(1 / Math.PI)]), number(shift)])]);
+  const center = shift === 0 ? turns : node("Add", [turns, number(shift)]);
+  const r = PI_PARTS.reduce((rest, part) => node("Sub", [rest, node("Mul", [center, number(part)])]), x);
+  const square = node("Mul", [r, r]);
+  const [last, ...others] = SINE_COEFFICIENTS.toReversed();
+  const series = others.reduce(
+    (sum, coefficient) => node("Add", [node("Mul", [sum, square]), number(coefficient)]),
+    number(last as number),
+  );
+  const sine = node("Add", [r, node("Mul", [node("Mul", [r, square]), series])]);
+  // (−1)^turns = 1 − 2·(turns mod 2)
+  const odd = node("Sub", [turns, node("Mul", [node("Floor", [node("Mul", [turns, number(0.5)])]), number(2)])]);
+  const sign = node("Sub", [number(1), node("Mul", [odd, number(2)])]);
+  return node("Mul", [shift === 0 ? sign : node("Neg", [sign]), sine]);
+}
+
+/** In float32, whatever float x is. */
+const trigonometric =
+  (name: string, shift: 0 | 0.5): Face =>
+  (node, inputs, context) => {
+    const { dtype } = context.inputs[0] as Tensor;
+    const [x] = inputs as readonly [OnnxValue];
+    if (dtype === "float64") return standard(name)(node, inputs, context); // computed on the CPU: GPUs have no float64
+    if (dtype === "float32") return sineOfRest(node, x, shift);
+    return node("Cast", [sineOfRest(node, node("Cast", [x], { to: onnxDType("float32") }), shift)], { to: onnxDType(dtype) });
+  };
+
+export const webgpuLowering: Lowering = {
+  faces: { pow, matmul, softmax, sin: trigonometric("sin", 0), cos: trigonometric("cos", 0.5) },
+  passes: [],
+};

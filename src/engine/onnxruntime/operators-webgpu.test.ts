@@ -1,0 +1,83 @@
+/**
+ * Every operator, forward and backward, on WebGPU with its lowering, against the reference. Where there is no graphics card,
+ * Chromium's software Vulkan will do.
+ */
+
+import { describe, expect, it } from "vitest";
+import "../../graph/index.js";
+import { symbol } from "../../graph/dim.js";
+import { input } from "../../graph/leaves.js";
+import { cast, cos, matmul, pow, sin, softmax } from "../../graph/ops/index.js";
+import { concreteExample, type OpCase } from "../../graph/testing/cases.js";
+import { describeOperators } from "../../graph/testing/describe-operators.js";
+import { describeEngine } from "../testing/engine-contract.js";
+import { float32, graphOf, runOnce } from "../testing/graphs.js";
+import { webgpuEngine } from "../testing/webgpu.js";
+import { onnxRuntimeNode } from "./node.js";
+
+const engine = await webgpuEngine();
+
+if (engine instanceof Error) {
+  describe.skip(`ONNX Runtime's WebGPU, which is not here: ${engine.message}`, () => it("computes", () => {}));
+} else {
+  const x = input("x", "float32", [2]);
+  const hasFloat16 = await runOnce(engine, graphOf({ x }, { y: cast(cast(x, "float16"), "float32") }), {
+    x: float32([2], [1, 2]),
+  }).then(
+    () => true,
+    () => false,
+  );
+
+  /** These end the process, or fail, when a symbolic size turns out to be 0 (docs/engines.md). */
+  const takesNoEmpty = ["matmul", "softmax", "labelLogProbability"];
+  const skip = (testCase: OpCase): boolean => {
+    if (testCase.kind === "empty" && takesNoEmpty.includes(testCase.definition.name)) return true;
+    return !hasFloat16 && concreteExample(testCase).attributes?.dtype === "float16";
+  };
+  describe("where WebGPU needs another way", () => {
+    it("multiplies matrices without elements, and takes their softmax", async () => {
+      const a = input("a", "float32", [0, 3]);
+      const b = input("b", "float32", [3, 2]);
+      const c = input("c", "float32", [2, 0]);
+      const d = input("d", "float32", [0, 2]);
+      const results = await runOnce(
+        engine,
+        graphOf({ a, b, c, d }, { empty: matmul(a, b), zeros: matmul(c, d), soft: softmax(c) }),
+        { a: float32([0, 3], []), b: float32([3, 2], [1, 2, 3, 4, 5, 6]), c: float32([2, 0], []), d: float32([0, 2], []) },
+      );
+      expect(results).toEqual({ empty: float32([0, 2], []), zeros: float32([2, 2], [0, 0, 0, 0]), soft: float32([2, 0], []) });
+    });
+
+    it("raises to powers that broadcast four elements at once", async () => {
+      const a = input("a", "float32", [symbol("rows"), 4]);
+      const b = input("b", "float32", [a.size(0), 1]);
+      const { y } = await runOnce(engine, graphOf({ a, b }, { y: pow(a, b) }), {
+        a: float32([2, 4], [1, 2, 3, 4, 1, 2, 3, 4]),
+        b: float32([2, 1], [1, 2]),
+      });
+      expect(Array.from(y?.data as Float32Array, Math.round)).toEqual([1, 2, 3, 4, 1, 4, 9, 16]);
+    });
+
+    it("has sines and cosines of angles far from 0", async () => {
+      const a = input("a", "float32", [1001]);
+      const angles = float32(
+        [1001],
+        Array.from({ length: 1001 }, (_, i) => (i - 500) * 20.01),
+      );
+      const results = await runOnce(engine, graphOf({ a }, { sine: sin(a), cosine: cos(a) }), { a: angles });
+      for (const [name, definition] of [
+        ["sine", Math.sin],
+        ["cosine", Math.cos],
+      ] as const) {
+        const errors = Array.from(results[name]?.data as Float32Array, (value, i) =>
+          Math.abs(value - definition(angles.data[i] as number)),
+        );
+        expect(Math.max(...errors), name).toBeLessThan(1e-6);
+      }
+    });
+  });
+
+  describeEngine("onnxruntime-node on WebGPU", () => onnxRuntimeNode({ device: "webgpu" }), { computesFloat16: hasFloat16 });
+
+  describeOperators("ONNX Runtime's WebGPU", async () => engine, { skip });
+}
