@@ -1,12 +1,16 @@
 /** The engine that programs run on when nobody says otherwise. */
 
+import { defaultOptions } from "#platform/engine/default-options";
 import type { Engine } from "./engine.js";
 
 let current: Promise<Engine> | undefined;
 
-/** The default engine: the one that was set, else the fastest that is present (made when it is first needed). */
+/**
+ * The default engine: the one that was set, else the fastest that is present, in a page in a worker (made when it is first
+ * needed).
+ */
 export function defaultEngine(): Promise<Engine> {
-  current ??= import("./registry.js").then(({ createEngine }) => createEngine());
+  current ??= import("./registry.js").then(({ createEngine }) => createEngine(defaultOptions()));
   return current;
 }
 
