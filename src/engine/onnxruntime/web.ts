@@ -7,7 +7,7 @@ import { ArgumentError, TsumikiError } from "../../errors.js";
 import type { Device, Engine } from "../engine.js";
 import type { DeviceReport } from "../provider.js";
 import { loweringFor } from "./lowerings.js";
-import { type Runtime, sessionEngine } from "./session-engine.js";
+import { holdDevice, type Runtime, sessionEngine } from "./session-engine.js";
 
 export type WebDevice = Extract<Device, "wasm" | "webgpu">;
 
@@ -84,7 +84,7 @@ export async function onnxRuntimeWeb(options: OnnxRuntimeWebOptions = {}): Promi
     if (wasmPaths !== undefined) runtime.env.wasm.wasmPaths = wasmPaths;
     startedThreads.set(runtime.env, threads);
   }
-  return sessionEngine({
+  const engine = await sessionEngine({
     name: "onnxruntime-web",
     device,
     version: versionOf(runtime.env),
@@ -103,4 +103,6 @@ export async function onnxRuntimeWeb(options: OnnxRuntimeWebOptions = {}): Promi
       },
     }),
   });
+  if (device === "webgpu") await holdDevice(engine);
+  return engine;
 }
