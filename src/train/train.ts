@@ -6,7 +6,7 @@ import { type Reporter, silentReporter } from "./reporter.js";
 import { type StepMetrics, Trainer, type TrainerOptions, type ValidationMetrics } from "./trainer.js";
 
 export interface TrainOptions extends TrainerOptions {
-  /** Validate after this many steps, and at the end. Default: only at the end. */
+  /** Validate after this many steps, and at the end. Default: only at the end. Without a validation part: never. */
   readonly validateEvery?: number;
   readonly onStep?: (metrics: StepMetrics) => void | Promise<void>;
   readonly onValidation?: (metrics: ValidationMetrics) => void | Promise<void>;
@@ -22,9 +22,9 @@ export interface TrainOptions extends TrainerOptions {
 
 export interface TrainResult {
   readonly steps: number;
-  /** Mean loss of the last tenth of the steps, in nats per token. */
+  /** Mean loss of the last tenth of the steps that were made, in nats per token; NaN when none was. */
   readonly loss: number;
-  /** Of the last validation; absent when the run was stopped before one. */
+  /** Of the last validation; absent when the run was stopped before one, or the data has no validation part. */
   readonly validation: ValidationMetrics | undefined;
   /** Whether the signal stopped the run before its end. */
   readonly stopped: boolean;
@@ -44,7 +44,7 @@ export async function train(model: CausalLM, data: DataSource, options: TrainOpt
       losses.push(metrics.loss);
       reporter.step({ step: metrics.step, loss: metrics.loss, tokensPerSecond: metrics.tokens / metrics.seconds });
       await options.onStep?.(metrics);
-      if (metrics.step % validateEvery === 0 || metrics.step === steps) {
+      if (data.validationTokenCount > 0 && (metrics.step % validateEvery === 0 || metrics.step === steps)) {
         validation = await trainer.validate();
         reporter.message(describe(validation));
         await options.onValidation?.(validation);
@@ -58,10 +58,10 @@ export async function train(model: CausalLM, data: DataSource, options: TrainOpt
     reporter.finish();
     await trainer.release();
   }
-  const last = losses.slice(-Math.max(1, Math.ceil(losses.length / 10)));
+  const last = losses.slice(-Math.ceil(losses.length / 10));
   return {
     steps: trainer.stepsDone,
-    loss: last.reduce((sum, loss) => sum + loss, 0) / Math.max(1, last.length),
+    loss: last.reduce((sum, loss) => sum + loss, 0) / last.length,
     validation,
     stopped: trainer.stepsDone < steps,
   };

@@ -213,7 +213,7 @@ export class Trainer {
       if (!Number.isFinite(loss.item()))
         throw this.#notFinite(
           loss.item(),
-          Number.NaN,
+          undefined,
           await microStep.firstNotFinite(batch, { step: this.#stepsDone, microStep: i }),
         );
       const counted = countTokens(batch);
@@ -249,7 +249,7 @@ export class Trainer {
 
   #notFinite(
     loss: number,
-    gradientNorm: number,
+    gradientNorm: number | undefined,
     first: { readonly value: string; readonly module: string } | undefined,
   ): TsumikiError {
     const where = first
@@ -257,7 +257,7 @@ export class Trainer {
       : "";
     return new TsumikiError(
       "NOT_FINITE",
-      `Step ${this.#stepsDone + 1}: the loss was ${loss} and the gradient's norm ${gradientNorm}.${where} The weights are those of step ${this.#stepsDone}. ` +
+      `Step ${this.#stepsDone + 1}: the loss was ${loss}${gradientNorm === undefined ? "" : ` and the gradient's norm ${gradientNorm}`}.${where} The weights are those of step ${this.#stepsDone}. ` +
         "A smaller learning rate, a longer warm-up or a smaller clipNorm usually helps.",
     );
   }
