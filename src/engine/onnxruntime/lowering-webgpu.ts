@@ -1,6 +1,7 @@
 /**
- * Where ONNX Runtime's WebGPU provider is wrong, or promises too little, operators are told to it in another way. Found by
- * the generated comparison of every operator with the reference (`operators.test.ts`); `docs/engines.md` has the list.
+ * Where ONNX Runtime's WebGPU provider is wrong, promises too little or falls back to the CPU, operators are told to it in
+ * another way. Found by comparing every operator with the reference (`operators-webgpu.test.ts`) and by asking where each
+ * ran (`operatorsOnCpu`); `docs/engines.md` has the list.
  *
  * Not used here although the CPU provider likes it: `SimplifiedLayerNormalization`, whose second output stays empty.
  */
@@ -55,7 +56,8 @@ const SINE_COEFFICIENTS = [-1 / 6, 1 / 120, -1 / 5040, 1 / 362880, -1 / 39916800
  */
 function sineOfRest(node: OnnxBuilder, x: OnnxValue, shift: 0 | 0.5): OnnxValue {
   const number = (value: number) => node.scalar("float32", value);
-  const turns = node("Round", [node("Sub", [node("Mul", [x, number(1 / Math.PI)]), number(shift)])]);
+  // The nearest whole number; WebGPU has no Round.
+  const turns = node("Floor", [node("Add", [node("Mul", [x, number(1 / Math.PI)]), number(0.5 - shift)])]);
   const center = shift === 0 ? turns : node("Add", [turns, number(shift)]);
   const r = PI_PARTS.reduce((rest, part) => node("Sub", [rest, node("Mul", [center, number(part)])]), x);
   const square = node("Mul", [r, r]);
@@ -82,7 +84,47 @@ const trigonometric =
     return node("Cast", [sineOfRest(node, node("Cast", [x], { to: onnxDType("float32") }), shift)], { to: onnxDType(dtype) });
   };
 
+/** WebGPU has no Sign: (x > 0) − (x < 0). */
+const sign: Face = (node, inputs, context) => {
+  const { dtype } = context.inputs[0] as Tensor;
+  const [x] = inputs as readonly [OnnxValue];
+  const is = (comparison: string) => node("Cast", [node(comparison, [x, node.scalar(dtype, 0)])], { to: onnxDType(dtype) });
+  return node("Sub", [is("Greater"), is("Less")]);
+};
+
+/** x without its largest element along an axis, and log Σ exp of that: their difference is log softmax(x). */
+function logSoftmaxParts(node: OnnxBuilder, x: OnnxValue, axis: number): readonly [shifted: OnnxValue, logTotal: OnnxValue] {
+  const along = node.int64s([axis]);
+  const shifted = node("Sub", [x, node("ReduceMax", [x, along], { keepdims: 1 })]);
+  return [shifted, node("Log", [node("ReduceSum", [node("Exp", [shifted]), along], { keepdims: 1 })])];
+}
+
+/** WebGPU has no LogSoftmax: the logits would travel to the CPU and back. */
+const logSoftmax: Face = (node, inputs, context) => {
+  if (context.inputs[0]?.shape.includes(0)) return node("Identity", inputs);
+  const { axis } = context.attributes as { readonly axis: number };
+  return node("Sub", logSoftmaxParts(node, inputs[0] as OnnxValue, axis));
+};
+
+const labelLogProbability: Face = (node, inputs, context) => {
+  if (context.inputs[0]?.shape.includes(0)) return standard("labelLogProbability")(node, inputs, context);
+  const [logits, labels] = inputs as readonly [OnnxValue, OnnxValue];
+  const last = (context.inputs[0] as Tensor).rank - 1;
+  const [shifted, logTotal] = logSoftmaxParts(node, logits, last);
+  const chosen = node("GatherElements", [shifted, node("Unsqueeze", [labels, node.int64s([last])])], { axis: last });
+  return node("Squeeze", [node("Sub", [chosen, logTotal]), node.int64s([last])]);
+};
+
 export const webgpuLowering: Lowering = {
-  faces: { pow, matmul, softmax, sin: trigonometric("sin", 0), cos: trigonometric("cos", 0.5) },
+  faces: {
+    pow,
+    matmul,
+    softmax,
+    logSoftmax,
+    labelLogProbability,
+    sign,
+    sin: trigonometric("sin", 0),
+    cos: trigonometric("cos", 0.5),
+  },
   passes: [],
 };

@@ -7,9 +7,11 @@ import { describe, expect, it } from "vitest";
 import "../../graph/index.js";
 import { symbol } from "../../graph/dim.js";
 import { input } from "../../graph/leaves.js";
-import { cast, cos, matmul, pow, sin, softmax } from "../../graph/ops/index.js";
+import { cast, cos, exp, logSoftmax, matmul, pow, sign, sin, softmax, sum } from "../../graph/ops/index.js";
 import { concreteExample, type OpCase } from "../../graph/testing/cases.js";
 import { describeOperators } from "../../graph/testing/describe-operators.js";
+import { withScope } from "../../graph/trace.js";
+import { operatorsOnCpu } from "../placement.js";
 import { describeEngine } from "../testing/engine-contract.js";
 import { float32, graphOf, runOnce } from "../testing/graphs.js";
 import { webgpuEngine } from "../testing/webgpu.js";
@@ -29,7 +31,7 @@ if (engine instanceof Error) {
   );
 
   /** These end the process, or fail, when a symbolic size turns out to be 0 (docs/engines.md). */
-  const takesNoEmpty = ["matmul", "softmax", "labelLogProbability"];
+  const takesNoEmpty = ["matmul", "softmax", "logSoftmax", "labelLogProbability"];
   const skip = (testCase: OpCase): boolean => {
     if (testCase.kind === "empty" && takesNoEmpty.includes(testCase.definition.name)) return true;
     return !hasFloat16 && concreteExample(testCase).attributes?.dtype === "float16";
@@ -42,10 +44,15 @@ if (engine instanceof Error) {
       const d = input("d", "float32", [0, 2]);
       const results = await runOnce(
         engine,
-        graphOf({ a, b, c, d }, { empty: matmul(a, b), zeros: matmul(c, d), soft: softmax(c) }),
+        graphOf({ a, b, c, d }, { empty: matmul(a, b), zeros: matmul(c, d), soft: softmax(c), logSoft: logSoftmax(c) }),
         { a: float32([0, 3], []), b: float32([3, 2], [1, 2, 3, 4, 5, 6]), c: float32([2, 0], []), d: float32([0, 2], []) },
       );
-      expect(results).toEqual({ empty: float32([0, 2], []), zeros: float32([2, 2], [0, 0, 0, 0]), soft: float32([2, 0], []) });
+      expect(results).toEqual({
+        empty: float32([0, 2], []),
+        zeros: float32([2, 2], [0, 0, 0, 0]),
+        soft: float32([2, 0], []),
+        logSoft: float32([2, 0], []),
+      });
     });
 
     it("raises to powers that broadcast four elements at once", async () => {
@@ -56,6 +63,25 @@ if (engine instanceof Error) {
         b: float32([2, 1], [1, 2]),
       });
       expect(Array.from(y?.data as Float32Array, Math.round)).toEqual([1, 2, 3, 4, 1, 4, 9, 16]);
+    });
+
+    it("tells which operators it computes on the CPU", async () => {
+      const a = input("a", "float32", [2, 4]);
+      const inputs = new Map([["a", float32([2, 4], [1, 2, 3, 4, 5, 6, 7, 8])]]);
+      const onCpu = withScope("layers.1", () => sum(cast(exp(a), "float64")));
+      expect(await operatorsOnCpu(graphOf({ a }, { onCpu, here: sin(a) }), inputs, "webgpu")).toEqual([
+        { operator: "cast", module: "layers.1", onnxOperator: "Cast" },
+        { operator: "sum", module: "layers.1", onnxOperator: "ReduceSum" },
+      ]);
+      // What a training step is made of stays on the device.
+      const step = {
+        soft: softmax(a),
+        logSoft: logSoftmax(a),
+        product: matmul(a, a, { transposeB: true }),
+        angle: cos(a),
+        sign: sign(a),
+      };
+      expect(await operatorsOnCpu(graphOf({ a }, step), inputs, "webgpu")).toEqual([]);
     });
 
     it("has sines and cosines of angles far from 0", async () => {
