@@ -29,7 +29,7 @@ const number = (expected: string, limit: (schema: z.ZodNumber, expected: string)
 const positive = number("a number above 0", (schema, expected) => schema.positive(expected));
 const notNegative = number("a number of at least 0", (schema, expected) => schema.min(0, expected));
 const share = number("a number above 0 and below 1", (schema, expected) => schema.gt(0, expected).lt(1, expected));
-const dropoutRate = number("a number of at least 0, below 1", (schema, expected) => schema.min(0, expected).lt(1, expected));
+const rate = number("a number of at least 0, below 1", (schema, expected) => schema.min(0, expected).lt(1, expected));
 const probability = number("a number above 0, up to 1", (schema, expected) => schema.gt(0, expected).max(1, expected));
 const text = z.string("a text");
 const flag = z.boolean("true or false");
@@ -112,7 +112,9 @@ const trainingSchema = z.strictObject({
   accumulation: whole(1).exactOptional(),
   clipNorm: positive.exactOptional(),
   weightDecay: notNegative.exactOptional(),
-  dropout: dropoutRate.exactOptional(),
+  /** AdamW's decay rates of the means of gradients and of their squares. */
+  betas: z.tuple([rate, rate], "two numbers of at least 0, below 1").exactOptional(),
+  dropout: rate.exactOptional(),
   seed: whole(0).exactOptional(),
   /** Steps between two validations, and between two checkpoints. Default: a tenth of the run. */
   validateEvery: whole(1).exactOptional(),
@@ -177,6 +179,7 @@ function complete({ data, tokenizer, model, training, samples, engine }: Checked
       accumulation: training.accumulation ?? 1,
       clipNorm: training.clipNorm ?? 1,
       weightDecay: training.weightDecay ?? 0.1,
+      betas: training.betas ?? ([0.9, 0.95] as [number, number]),
       dropout: training.dropout ?? 0,
       seed: training.seed ?? 0,
       validateEvery: training.validateEvery ?? everyTenth,
