@@ -21,7 +21,11 @@ const standard =
 
 /** Takes operands transposed, and a factor, without a pass over memory for either. */
 const matmul: OnnxFace<Attributes> = (node, inputs, context) => {
-  const { transposeA, transposeB, scale } = context.attributes as { transposeA: boolean; transposeB: boolean; scale: number };
+  const {
+    transposeA,
+    transposeB,
+    scale = 1,
+  } = context.attributes as { transposeA: boolean; transposeB: boolean; scale?: number };
   const fused = transposeA || transposeB || scale !== 1;
   if (!fused || context.inputs[0]?.dtype !== "float32") return standard("matmul")(node, inputs, context);
   const attributes = { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: scale } };

@@ -6,6 +6,7 @@ import { defaultThreads } from "#platform/engine/threads";
 import { ArgumentError, TsumikiError } from "../../errors.js";
 import type { Device, Engine } from "../engine.js";
 import type { DeviceReport } from "../provider.js";
+import { gpuOutputs } from "./gpu-outputs.js";
 import { loweringFor } from "./lowerings.js";
 import { holdDevice, type Runtime, sessionEngine } from "./session-engine.js";
 
@@ -91,17 +92,21 @@ export async function onnxRuntimeWeb(options: OnnxRuntimeWebOptions = {}): Promi
     threads,
     lowering: loweringFor(device),
     runtime: async () => runtime,
-    sessionSource: async (source) => ({
-      model: source.onnx(),
-      options: {
-        executionProviders: [device],
-        graphOptimizationLevel: "all",
-        logSeverityLevel: 4, // what goes wrong is thrown
-        // The runtime fetches them in a page and reads them in Node.
-        externalData: source.externalFiles.map(({ location, path }) => ({ path: location, data: path })),
-        ...(device === "webgpu" ? { preferredOutputLocation: "gpu-buffer" } : {}),
-      },
-    }),
+    async sessionSource(source) {
+      const model = source.onnx();
+      return {
+        model,
+        options: {
+          executionProviders: [device],
+          // As in Node: the lowering for WebAssembly has done what higher levels look for.
+          graphOptimizationLevel: device === "wasm" ? "basic" : "all",
+          logSeverityLevel: 4, // what goes wrong is thrown
+          // The runtime fetches them in a page and reads them in Node.
+          externalData: source.externalFiles.map(({ location, path }) => ({ path: location, data: path })),
+          ...(device === "webgpu" ? { preferredOutputLocation: gpuOutputs(model) } : {}),
+        },
+      };
+    },
   });
   if (device === "webgpu") await holdDevice(engine);
   return engine;
