@@ -18,7 +18,15 @@ export interface MatmulOptions {
   readonly scale?: number;
 }
 
-type MatmulAttributes = Required<MatmulOptions>;
+interface MatmulAttributes {
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+  /** Left out where it is 1. */
+  readonly scale?: number;
+}
+
+const attributesOf = (transposeA: boolean, transposeB: boolean, scale: number): MatmulAttributes =>
+  scale === 1 ? { transposeA, transposeB } : { transposeA, transposeB, scale };
 
 const matmulOp = defineOp<MatmulAttributes>({
   name: "matmul",
@@ -38,15 +46,17 @@ const matmulOp = defineOp<MatmulAttributes>({
     leftGradient(dy, a, b, attributes),
     rightGradient(dy, a, b, attributes),
   ],
-  onnx(node, [a, b], { inputs, attributes: { transposeA, transposeB, scale } }) {
+  onnx(node, [a, b], { inputs, attributes: { transposeA, transposeB, scale = 1 } }) {
     const [{ rank: rankA, dtype }, { rank: rankB }] = inputs as readonly [Tensor, Tensor];
     const y = node("MatMul", [transposeA ? transposed(node, a, rankA) : a, transposeB ? transposed(node, b, rankB) : b]);
     return scale === 1 ? y : node("Mul", [y, node.scalar(dtype, scale)]);
   },
-  reference: ([a, b], { transposeA, transposeB, scale }, { outputs }) =>
+  reference: ([a, b], { transposeA, transposeB, scale = 1 }, { outputs }) =>
     map(product(a, b, transposeA, transposeB, outputs[0]?.shape as readonly number[]), (value) => value * scale),
   examples: (make) => {
-    const flags = (transposeA: boolean, transposeB: boolean, scale = 1) => ({ attributes: { transposeA, transposeB, scale } });
+    const flags = (transposeA: boolean, transposeB: boolean, scale = 1) => ({
+      attributes: attributesOf(transposeA, transposeB, scale),
+    });
     // ONNX Runtime leaves the products of a batch unset, except the first, where the inner size is 0, and does not broadcast
     // empty axes (both for a batch on the right or with transposed operands).
     const filled = { empty: false };
@@ -74,11 +84,11 @@ const matmulOp = defineOp<MatmulAttributes>({
 export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false, scale = 1 }: MatmulOptions = {}): Tensor {
   if ((a.rank === 1 && transposeA) || (b.rank === 1 && transposeB))
     throw new ShapeError(`matmul: ${(a.rank === 1 && transposeA ? a : b).describe()} is a vector: it has nothing to transpose.`);
-  const y = matmulOp(a.rank === 1 ? reshape(a, [1, ...a.shape]) : a, b.rank === 1 ? reshape(b, [...b.shape, 1]) : b, {
-    transposeA,
-    transposeB,
-    scale,
-  });
+  const y = matmulOp(
+    a.rank === 1 ? reshape(a, [1, ...a.shape]) : a,
+    b.rank === 1 ? reshape(b, [...b.shape, 1]) : b,
+    attributesOf(transposeA, transposeB, scale),
+  );
   if (a.rank !== 1 && b.rank !== 1) return y;
   return reshape(y, [...y.shape.slice(0, -2), ...(a.rank === 1 ? [] : [y.size(-2)]), ...(b.rank === 1 ? [] : [y.size(-1)])]);
 }
@@ -95,14 +105,14 @@ function matrixSize(shape: Shape, transpose: boolean): readonly [Dim, Dim] {
  * With A = op(a) and B = op(b): dA = dy · Bᵀ. A transposed operand asks for dAᵀ, which is a product with the flags exchanged.
  * Where a alone is a matrix, the sum over the batch of b is part of one product: the inner size n grows to ...·n.
  */
-function leftGradient(dy: Tensor, a: Tensor, b: Tensor, { transposeA, transposeB, scale }: MatmulAttributes): Tensor {
+function leftGradient(dy: Tensor, a: Tensor, b: Tensor, { transposeA, transposeB, scale = 1 }: MatmulAttributes): Tensor {
   if (a.rank === 2 && b.rank > 2) {
     const [dyRows, bRows] = [asRows(swapAxes(dy, -2, -1)), asRows(transposeB ? b : swapAxes(b, -2, -1))];
     return transposeA ? crossProduct(bRows, dyRows, scale) : crossProduct(dyRows, bRows, scale);
   }
   const da = transposeA
-    ? matmulOp(b, dy, { transposeA: transposeB, transposeB: true, scale })
-    : matmulOp(dy, b, { transposeA: false, transposeB: !transposeB, scale });
+    ? matmulOp(b, dy, attributesOf(transposeB, true, scale))
+    : matmulOp(dy, b, attributesOf(false, !transposeB, scale));
   return unbroadcast(da, a.shape);
 }
 
@@ -110,20 +120,19 @@ function leftGradient(dy: Tensor, a: Tensor, b: Tensor, { transposeA, transposeB
  * dB = Aᵀ · dy. Where b alone is a matrix (a weight), the sum over the batch of a is part of one product: the inner size m grows
  * to ...·m. Products that are summed afterwards would need memory for a weight gradient of each batch element.
  */
-function rightGradient(dy: Tensor, a: Tensor, b: Tensor, { transposeA, transposeB, scale }: MatmulAttributes): Tensor {
+function rightGradient(dy: Tensor, a: Tensor, b: Tensor, { transposeA, transposeB, scale = 1 }: MatmulAttributes): Tensor {
   if (b.rank === 2 && a.rank > 2) {
     const [dyRows, aRows] = [asRows(dy), asRows(transposeA ? swapAxes(a, -2, -1) : a)];
     return transposeB ? crossProduct(dyRows, aRows, scale) : crossProduct(aRows, dyRows, scale);
   }
   const db = transposeB
-    ? matmulOp(dy, a, { transposeA: true, transposeB: transposeA, scale })
-    : matmulOp(a, dy, { transposeA: !transposeA, transposeB: false, scale });
+    ? matmulOp(dy, a, attributesOf(true, transposeA, scale))
+    : matmulOp(a, dy, attributesOf(!transposeA, false, scale));
   return unbroadcast(db, b.shape);
 }
 
 /** scale · aᵀ · b */
-const crossProduct = (a: Tensor, b: Tensor, scale: number): Tensor =>
-  matmulOp(a, b, { transposeA: true, transposeB: false, scale });
+const crossProduct = (a: Tensor, b: Tensor, scale: number): Tensor => matmulOp(a, b, attributesOf(true, false, scale));
 
 /** [..., m, n] → [...·m, n] */
 const asRows = (x: Tensor): Tensor => reshape(x, [productOf(x.shape.slice(0, -1)), x.size(-1)]);
