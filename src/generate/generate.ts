@@ -28,12 +28,9 @@ export async function* generate(
   prompt: string,
   options: GenerateOptions = {},
 ): AsyncGenerator<string> {
-  const { maxTokens = 100, stopTokens = [], seed = 0 } = options;
-  if (!Number.isInteger(maxTokens) || maxTokens < 0)
-    throw new ArgumentError(`maxTokens is a whole number of at least 0, but ${maxTokens} was given.`);
-  const stops = new Set(stopTokens.map((token) => idOf(tokenizer, token)));
+  const stops = new Set((options.stopTokens ?? []).map((token) => idOf(tokenizer, token)));
   const decoder = tokenizer.decodeStream();
-  for await (const id of generateTokens(model, tokenizer.encode(prompt), { ...options, seed })) {
+  for await (const id of generateTokens(model, tokenizer.encode(prompt), options)) {
     if (stops.has(id)) break;
     const piece = decoder.push(id);
     if (piece) yield piece;
@@ -42,23 +39,25 @@ export async function* generate(
   if (rest) yield rest;
 }
 
-/** Continues token ids; the newest `contextLength` of them are looked at. */
+/** Continues token ids; the newest `contextLength` of them are looked at. Stop tokens are the caller's business. */
 export async function* generateTokens(
   model: CausalLM,
   prompt: ArrayLike<number>,
-  options: GenerateOptions = {},
+  { maxTokens = 100, seed = 0, engine, signal, ...sampling }: Omit<GenerateOptions, "stopTokens"> = {},
 ): AsyncGenerator<number> {
+  if (!Number.isInteger(maxTokens) || maxTokens < 0)
+    throw new ArgumentError(`maxTokens is a whole number of at least 0, but ${maxTokens} was given.`);
   if (prompt.length === 0)
     throw new ArgumentError("The prompt has no tokens: a model continues at least one. Give it a first word.");
-  const sample = createSampler(options);
-  const random = namedRandom(options.seed ?? 0, "sampling");
-  const next = nextTokenProgram(model, options.engine);
+  const sample = createSampler(sampling);
+  const random = namedRandom(seed, "sampling");
+  const next = nextTokenProgram(model, engine);
   const ids = Array.from(prompt);
-  for (let i = 0; i < (options.maxTokens ?? 100); i++) {
+  for (let i = 0; i < maxTokens; i++) {
     const window = ids.slice(-model.contextLength);
     const { logits } = await next(
       { ids: { dtype: "int32", shape: [1, window.length], data: Int32Array.from(window) } },
-      options.signal ? { signal: options.signal } : {},
+      signal ? { signal } : {},
     );
     const id = sample(logits.data as Float32Array, random);
     ids.push(id);
@@ -68,20 +67,25 @@ export async function* generateTokens(
 
 type NextTokenProgram = Program<{ ids: ReturnType<typeof int32<[1, "seq"]>> }, { logits: Tensor }>;
 
-/** One program for each model and engine; it goes when the model does. */
+/** One program for each model and engine. */
 const programs = new WeakMap<CausalLM, Map<unknown, NextTokenProgram>>();
 
+/** A program holds a copy of the weights in its engine, which would stay there: it is released when its model has gone. */
+const forgotten = new FinalizationRegistry<NextTokenProgram>((program) => void program.release().catch(() => undefined));
+
 function nextTokenProgram(model: CausalLM, engine?: Engine | Promise<Engine>): NextTokenProgram {
-  const known = programs.get(model) ?? new Map<unknown, NextTokenProgram>();
-  programs.set(model, known);
-  const program =
-    known.get(engine) ??
-    compile(
-      ({ ids }) => ({ logits: model.nextTokenLogits(ids) }),
-      { ids: int32(1, "seq") },
-      { frozen: true, training: false, ...(engine ? { engine } : {}) },
-    );
-  known.set(engine, program);
+  const ofModel = programs.get(model) ?? new Map<unknown, NextTokenProgram>();
+  programs.set(model, ofModel);
+  const known = ofModel.get(engine);
+  if (known) return known;
+  const reference = new WeakRef(model); // the registry holds the program: through it the model would never go
+  const program = compile(
+    ({ ids }) => ({ logits: (reference.deref() as CausalLM).nextTokenLogits(ids) }),
+    { ids: int32(1, "seq") },
+    { frozen: true, training: false, ...(engine ? { engine } : {}) },
+  );
+  ofModel.set(engine, program);
+  forgotten.register(model, program);
   return program;
 }
 

@@ -1,6 +1,6 @@
 /** Choosing the next token from its logits. */
 
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, TsumikiError } from "../errors.js";
 import type { NamedRandom } from "../graph/random.js";
 
 export interface SamplingOptions {
@@ -12,7 +12,7 @@ export interface SamplingOptions {
   readonly topP?: number;
 }
 
-/** Chooses a token. `random` is asked for one number at most. */
+/** Chooses a token. `random` is asked for one number at most. Throws NOT_FINITE when the logits do not tell which is likely. */
 export type Sampler = (logits: ArrayLike<number>, random: NamedRandom) => number;
 
 export function createSampler({ temperature = 1, topK, topP = 1 }: SamplingOptions = {}): Sampler {
@@ -37,10 +37,17 @@ interface Candidate {
   readonly probability: number;
 }
 
+const notFinite = (): TsumikiError =>
+  new TsumikiError(
+    "NOT_FINITE",
+    "The logits are not finite: the model's weights hold NaN or infinite values, or it was trained to them.",
+  );
+
 /** The first of the largest. */
 function likeliest(logits: ArrayLike<number>): number {
   let best = 0;
   for (let token = 1; token < logits.length; token++) if ((logits[token] as number) > (logits[best] as number)) best = token;
+  if (Number.isNaN(logits[best])) throw notFinite();
   return best;
 }
 
@@ -53,6 +60,7 @@ function probabilities(logits: ArrayLike<number>, temperature: number, topK = lo
   const largest = logits[kept[0] as number] as number;
   const weights = kept.map((token) => Math.exp(((logits[token] as number) - largest) / temperature));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
+  if (!Number.isFinite(total)) throw notFinite();
   return kept.map((token, i) => ({ token, probability: (weights[i] as number) / total }));
 }
 
