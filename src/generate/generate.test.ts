@@ -160,12 +160,12 @@ describe("generate", () => {
         return process.memoryUsage().rss;
       };
       let before = 0;
-      for (let i = 0; i < 30; i++) {
-        if (i === 6) before = await memory();
+      for (let i = 0; i < 18; i++) {
+        if (i === 5) before = await memory();
         const model = new GPT2({ vocabSize: 8192, nEmbd: 256, nLayer: 0, nHead: 2, nPositions: 8 });
         model.wte.weight.write({ dtype: "float32", shape: [8192, 256], data: new Float32Array(8192 * 256) });
         for await (const id of generateTokens(model, [1], { engine, maxTokens: 1 }));
-        if (i % 6 === 5) await memory();
+        if (i % 4 === 3) await memory();
       }
       console.log((await memory()) - before);
     `;
