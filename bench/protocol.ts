@@ -73,15 +73,20 @@ export interface Peer {
   run(count: number): Promise<Omit<RunReply, "peakMemoryBytes">>;
   start?(seed: number): Promise<void>;
   validate?(): Promise<ValidateReply>;
+  /** Where the work is not done in this process: the most memory that those processes ever held in RAM. */
+  peakMemoryBytes?(): Promise<number>;
 }
 
 /** A peer whose software is not installed; the reason says how to install it. */
 export class PeerAbsent extends Error {}
 
-/** The most memory this process ever held in RAM. */
-export function peakMemoryBytes(): number {
-  if (process.platform !== "linux") return process.resourceUsage().maxRSS * 1024;
-  const line = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"));
+/** The most memory that this process ever held in RAM. */
+export const peakMemoryBytes = (): number =>
+  process.platform === "linux" ? peakMemoryOf("self") : process.resourceUsage().maxRSS * 1024;
+
+/** The same of another process, by its id; on Linux. */
+export function peakMemoryOf(processId: number | "self"): number {
+  const line = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${processId}/status`, "utf8"));
   return Number(line?.[1]) * 1024;
 }
 
@@ -91,14 +96,15 @@ export async function servePeer(make: (config: PeerConfig) => Promise<Peer>): Pr
   console.log = console.info = console.error; // what a library prints must not reach standard output
   try {
     const peer = await make(JSON.parse(process.argv[2] ?? "") as PeerConfig);
+    const memory = async () => ({ peakMemoryBytes: (await peer.peakMemoryBytes?.()) ?? peakMemoryBytes() });
     say({ ready: peer.ready });
     for await (const line of createInterface({ input: process.stdin })) {
       const request = JSON.parse(line) as Request;
-      if ("run" in request) say({ ...(await peer.run(request.run)), peakMemoryBytes: peakMemoryBytes() });
+      if ("run" in request) say({ ...(await peer.run(request.run)), ...(await memory()) });
       else if ("start" in request) say({ started: await peer.start?.(request.start) });
       else if ("validate" in request) say({ ...(await peer.validate?.()) });
       else {
-        say({ peakMemoryBytes: peakMemoryBytes() });
+        say(await memory());
         break;
       }
     }

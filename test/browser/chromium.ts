@@ -69,6 +69,7 @@ type Functions<Module> = {
 };
 
 export interface ModuleInPage<Module> {
+  readonly browser: Browser;
   readonly page: Page;
   /** Errors and warnings of the page so far. */
   readonly problems: readonly string[];
@@ -89,6 +90,7 @@ export async function openModule<Module>(
   const browser = await launchChromium({ webgpu });
   const { page, problems } = await openPage(browser, site.url);
   return {
+    browser,
     page,
     problems,
     // A string, because what vitest and tsx make of a function would not run there.
