@@ -3,6 +3,7 @@
  * Variables that it reads are state; those that it assigns change when a run has succeeded.
  */
 
+import "../graph/methods.js"; // whoever gets tensors from here finds their methods
 import { defaultEngine } from "../engine/default.js";
 import type { Engine } from "../engine/engine.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
