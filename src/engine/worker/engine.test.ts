@@ -1,4 +1,8 @@
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import { fromSource } from "../../../scripts/from-source.mjs";
 import { TsumikiError } from "../../errors.js";
 import { symbol } from "../../graph/dim.js";
 import { input } from "../../graph/leaves.js";
@@ -76,6 +80,33 @@ describe("in a worker", () => {
     await engine.close();
     expect(await outcome).toBe("RELEASED");
     await expect(engine.allocate("float32", [1])).rejects.toMatchObject({ code: "RELEASED" });
+  });
+});
+
+describe("the process of a worker", () => {
+  /** Runs a program given as text, from source, and resolves to what it printed. */
+  const run = (program: string) =>
+    promisify(execFile)(process.execPath, [...fromSource, "--input-type=module", "--eval", program], {
+      cwd: fileURLToPath(new URL("../../..", import.meta.url)),
+    });
+
+  it("ends when its work is done, although an idle engine was never closed", async () => {
+    const { stdout } = await run(`
+      import { inWorker } from "tsumiki/engine";
+      const engine = await inWorker({ threads: 1 });
+      await engine.allocate("float32", [3]);
+      console.log(engine.name);
+    `);
+    expect(stdout).toBe("onnxruntime-node\n");
+  });
+
+  it("does not end while an answer is awaited", async () => {
+    const { stdout } = await run(`
+      import { inWorker } from "tsumiki/engine";
+      const engine = await inWorker({ threads: 1 });
+      void engine.allocate("float32", [3]).then(({ shape }) => console.log(shape));
+    `);
+    expect(stdout).toBe("[ 3 ]\n");
   });
 });
 
