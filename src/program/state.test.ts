@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Engine, LoadedModel, ModelSource } from "../engine/engine.js";
+import type { Engine, EngineBuffer, LoadedModel, ModelSource } from "../engine/engine.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { referenceEngine } from "../engine/reference/engine.js";
 import { TsumikiError } from "../errors.js";
@@ -276,6 +276,51 @@ describe("state", () => {
     );
     expect(() => weight.assign(weight)).toThrow(expect.objectContaining({ code: "TRACE" }));
     expect(weight.version).toBe(0);
+  });
+
+  it("is kept without filling memory by an engine that gives back buffers of its own", async () => {
+    const alive = new Set<EngineBuffer>();
+    const keeping = async (buffer: Promise<EngineBuffer>) => {
+      alive.add(await buffer);
+      return buffer;
+    };
+    const engine: Engine = {
+      ...{ name: "own buffers", device: "cpu", version: "", threads: 1, lowering: reference.lowering },
+      allocate: (...given) => keeping(reference.allocate(...given)),
+      upload: (array) => keeping(reference.upload(array)),
+      write: (...given) => reference.write(...given),
+      read: (buffer) => reference.read(buffer),
+      async release(buffer) {
+        expect(alive.delete(buffer)).toBe(true); // once each
+        await reference.release(buffer);
+      },
+      async load(source) {
+        const model = await reference.load(source);
+        return {
+          async run(inputs, outputs) {
+            const produced = await model.run(inputs, new Map([...outputs.keys()].map((name) => [name, undefined])));
+            for (const buffer of produced.values()) alive.add(buffer);
+            return produced;
+          },
+          release: () => model.release(),
+        };
+      },
+      close: () => reference.close(),
+    };
+    const count = variableOf("count", 0);
+    await using program = compile(() => assigns(count, add(count, 1)), {}, { engine });
+    const fail = () => {
+      throw new RangeError();
+    };
+    await program({});
+    const before = alive.size;
+    for (let i = 0; i < 3; i++) {
+      await program({});
+      await program({}, { commit: () => false });
+      await expect(program({}, { commit: fail })).rejects.toThrow(RangeError);
+    }
+    expect(alive.size).toBe(before);
+    expect(await valuesOf(count)).toEqual([4]);
   });
 
   it("survives what an engine refuses while it runs", async () => {

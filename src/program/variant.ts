@@ -94,8 +94,17 @@ export class Variant {
       results.set(name, new ResultArray(await this.#engine.read(buffer)));
       if (buffer !== this.#buffers.get(name)) await this.#engine.release(buffer);
     }
-    if (accept(results))
-      for (const [name, variable] of this.#graph.updates) this.#store.commit(variable, produced.get(name) as EngineBuffer);
+    let accepted = false;
+    try {
+      accepted = accept(results);
+    } finally {
+      for (const [name, variable] of this.#graph.updates) {
+        const buffer = produced.get(name) as EngineBuffer;
+        if (accepted) this.#store.commit(variable, buffer);
+        // An engine that cannot fill the spare buffer has made another one.
+        else if (buffer !== outputs.get(name)) await this.#engine.release(buffer);
+      }
+    }
     return { results, engineSeconds };
   }
 
