@@ -3,28 +3,17 @@
  * path below a folder that the session is told of; it takes neither absolute paths nor, without copying, bytes.
  */
 
-import { dirname, relative, resolve, sep } from "node:path";
+import { parse, relative, resolve, sep } from "node:path";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { TsumikiError } from "../../errors.js";
 import { ModelProtoSchema } from "../../onnx/schema/onnx_pb.js";
 import type { ExternalFile } from "../engine.js";
 
-/** The deepest folder that all of the paths lie in; `undefined` when there is none (drives of Windows). */
-function commonFolder(paths: readonly string[]): string | undefined {
-  let folder = dirname(paths[0] as string);
-  while (!paths.every((path) => path.startsWith(folder.endsWith(sep) ? folder : folder + sep))) {
-    const parent = dirname(folder);
-    if (parent === folder) return undefined;
-    folder = parent;
-  }
-  return folder;
-}
-
-/** The model with its external data named by paths below `folder`. */
+/** The model with its external data named by paths below `folder`, the root of the file system. */
 export function locateExternalFiles(model: Uint8Array, files: readonly ExternalFile[]): { model: Uint8Array; folder: string } {
   const paths = new Map(files.map(({ location, path }) => [location, resolve(path)]));
-  const folder = commonFolder([...paths.values()]);
-  if (folder === undefined)
+  const [folder, ...others] = new Set([...paths.values()].map((path) => parse(path).root));
+  if (folder === undefined || others.length > 0)
     throw new TsumikiError(
       "ENGINE",
       `The weights of one model must lie on one drive, but they are in ${[...paths.values()].join(", ")}.`,
