@@ -23,7 +23,22 @@ import type { Graph } from "../graph/graph.js";
 import "../graph/methods.js";
 import { fromNumbers, type HostArray, toNumbers } from "../graph/host-array.js";
 import { constant, input } from "../graph/leaves.js";
-import { add, concat, exp, full, gather, matmul, mul, nonZero, range, reshape, sin, sum, transpose } from "../graph/ops/index.js";
+import {
+  add,
+  broadcastTo,
+  concat,
+  exp,
+  full,
+  gather,
+  matmul,
+  mul,
+  nonZero,
+  range,
+  reshape,
+  sin,
+  sum,
+  transpose,
+} from "../graph/ops/index.js";
 import { scan } from "../graph/scan.js";
 import type { Tensor } from "../graph/tensor.js";
 import { withScope } from "../graph/trace.js";
@@ -251,6 +266,21 @@ describe("loops", () => {
         for (const [i, value] of numbers(array).entries()) expect(numbers(actual[name])[i]).toBeCloseTo(value, 4);
       }
     }
+  });
+
+  it("compute sizes of their own, which nothing outside can see", async () => {
+    const n = symbol("n");
+    const x = input("x", "float32", [n]);
+    const size = addDims(n, 2);
+    // Depends on the step, so it stays in the body, and its size with it.
+    const { carry } = scan(([h], [element]) => ({ carry: [add(h, sum(broadcastTo(element, [size])))] }), {
+      carry: [constant(0)],
+      sequences: [x],
+    });
+    const after = mul(full([size], 1), 7); // the same size, for the first time outside
+    const { last, after: values } = await runOnce(engine, graphOf({ x }, { last: carry[0], after }), { x: floats([2]) });
+    expect(numbers(last)).toEqual([4 * (1 + 2)]);
+    expect(numbers(values)).toEqual([7, 7, 7, 7]);
   });
 
   it("may lie in loops", async () => {
