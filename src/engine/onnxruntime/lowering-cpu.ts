@@ -3,7 +3,7 @@
  * so sessions are made without it (see `node.ts`).
  */
 
-import { isStatic, productOf } from "../../graph/dim.js";
+import { type Dim, isStatic, mulDims, productOf, type Shape } from "../../graph/dim.js";
 import { onnxDType } from "../../graph/dtype.js";
 import { isZeros } from "../../graph/gradient.js";
 import type { OnnxBuilder, OnnxValue } from "../../graph/onnx-face.js";
@@ -68,28 +68,59 @@ const rope: OnnxFace<Attributes> = (node, inputs, context) => {
 };
 
 /**
- * Rows below which adding by a product with one-hot rows is faster: `ScatterElements` adds one element after the other on
- * one thread (about 10 ns each), the product costs 2 · rows floating-point operations for each of them.
+ * Rows below which adding by a product with one-hot rows is faster: 0.20 ms instead of 0.38 for [65, 128] += [768, 128], but
+ * 0.58 instead of 0.39 for 256 rows.
  */
-const FEW_ROWS = 512;
+const FEW_ROWS = 128;
 
+/**
+ * Into a table of zeros: a product where rows are few; else `ScatterElements` over the flat table, whose one long axis it
+ * walks 4 times faster than rows (12 ms instead of 47 for [6400, 512] += [4096, 512]).
+ */
 const scatterAdd: OnnxFace<Attributes> = (node, inputs, context) => {
   const [target, indices, updates] = context.inputs as readonly [Tensor, Tensor, Tensor];
+  const [table, chosen, added] = inputs as readonly [OnnxValue, OnnxValue, OnnxValue];
   const [rows, width] = target.shape;
   const count = productOf(indices.shape);
-  const product =
-    target.rank === 2 &&
-    isZeros(target) &&
-    target.dtype === "float32" &&
-    isStatic(rows as number) &&
-    (rows as number) <= FEW_ROWS;
-  if (!product || count === 0 || width === 0 || rows === 0) return standard("scatterAdd")(node, inputs, context);
-  const chosen = oneHot(node, inputs[1] as OnnxValue, [count], rows as number); // [count, rows]
-  const flat =
-    updates.rank === 2
-      ? (inputs[2] as OnnxValue)
-      : node("Reshape", [inputs[2], node.dims([count, width as number])], { allowzero: 1 });
-  return node("FusedMatMul", [chosen, flat], { transA: 1, transB: 0, alpha: { float: 1 } }, contrib);
+  if (
+    target.rank !== 2 ||
+    target.dtype !== "float32" ||
+    !isStatic(rows as Dim) ||
+    !isStatic(width as Dim) ||
+    count === 0 ||
+    rows === 0 ||
+    width === 0
+  )
+    return standard("scatterAdd")(node, inputs, context);
+  const reshaped = (value: OnnxValue, shape: Shape) => node("Reshape", [value, node.dims(shape)], { allowzero: 1 });
+  if (isZeros(target) && (rows as number) <= FEW_ROWS) {
+    const flat = updates.rank === 2 ? added : reshaped(added, [count, width as Dim]);
+    return node(
+      "FusedMatMul",
+      [oneHot(node, chosen, [count], rows as number), flat],
+      { transA: 1, transB: 0, alpha: { float: 1 } },
+      contrib,
+    );
+  }
+  const columns = node.constant(
+    "int32",
+    [1, width as number],
+    Array.from({ length: width as number }, (_, column) => column),
+  );
+  const firstOfRow = node("Mul", [
+    reshaped(node("Cast", [chosen], { to: onnxDType("int32") }), [count, 1]),
+    node.scalar("int32", width as number),
+  ]);
+  const sums = node(
+    "ScatterElements",
+    [
+      reshaped(table, [mulDims(rows as Dim, width as Dim)]),
+      reshaped(node("Add", [firstOfRow, columns]), [mulDims(count, width as Dim)]),
+      reshaped(added, [mulDims(count, width as Dim)]),
+    ],
+    { axis: 0, reduction: "add" },
+  );
+  return reshaped(sums, target.shape);
 };
 
 /** ONNX Runtime has OneHot with a float result for int64 indices alone. */
