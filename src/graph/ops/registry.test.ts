@@ -18,43 +18,12 @@ import {
   symbolicProblems,
   vjpProblems,
 } from "../testing/check-operator.js";
-import { groupByExample } from "../testing/compare.js";
+import { describeLaws } from "../testing/describe-laws.js";
 import { mul } from "./index.js";
 
 const registered = operators();
 
-/** Prefixed with the case, so that a failure says where. */
-const inCases = (cases: readonly OpCase[], problems: (testCase: OpCase) => readonly string[]): readonly string[] =>
-  cases.flatMap((testCase) => problems(testCase).map((problem) => `${testCase.label}: ${problem}`));
-
-const ofKind = (definition: OpDefinition, ...kinds: readonly OpCase["kind"][]): readonly OpCase[] =>
-  casesOf(definition).filter(({ kind }) => kinds.includes(kind));
-
-describe.each(registered.map((definition) => ({ name: definition.name, definition })))("$name", ({ definition }) => {
-  it("has examples with operands that can be drawn", () => {
-    expect(ofKind(definition, "typical").length).toBeGreaterThan(0);
-  });
-
-  it("computes what its shape says, also for sizes 1 and 0", () => {
-    expect(inCases(casesOf(definition), shapeProblems)).toEqual([]);
-  });
-
-  it("has a vjp that agrees with finite differences", () => {
-    expect(inCases(casesOf(definition), vjpProblems)).toEqual([]);
-  });
-
-  it("has a vjp that can be differentiated", () => {
-    expect(inCases(ofKind(definition, "typical", "ones"), secondOrderProblems)).toEqual([]);
-  });
-
-  it("computes the same with symbolic sizes", () => {
-    expect([...groupByExample(casesOf(definition)).values()].flatMap(symbolicProblems)).toEqual([]);
-  });
-
-  it.each(["float64", "float16", "bfloat16"] as const)("has gradients of the operands' dtype: %s", (float) => {
-    expect(inCases(ofKind(definition, "typical"), (testCase) => gradientDTypeProblems(testCase, float))).toEqual([]);
-  });
-});
+for (const definition of registered) describeLaws(definition);
 
 describe("the registry", () => {
   it("has every operator once ops/index.ts is imported", async () => {
