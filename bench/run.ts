@@ -10,18 +10,19 @@ import { parseArgs } from "node:util";
 import { corpus } from "../src/data/index.js";
 import { drive, type Outcome, type Skipped } from "./driver.js";
 import { type Bench, benches, plan } from "./plan.js";
+import { profileSteps, profileTable } from "./profile.js";
 import type { Precision } from "./protocol.js";
 import { disagreements, type Row, rowsOf, shapeTable, skippedList, table } from "./report.js";
 
 const usage = `bench NAME [--json] [--threads 2] [--rounds 7] [--warmups 1] [--precision fp32,bf16] [--only by,by] [--text FILE]
 
-  NAME         ${benches.join(" | ")}
+  NAME         ${benches.join(" | ")} | profile
   --precision  bf16 adds rows of those that can (default fp32)
   --only       only these competitors, named as in the rows
   --text       UTF-8 text for nanogpt (default: Moby-Dick, fetched through npm)`;
 
 interface Options {
-  readonly bench: Bench;
+  readonly bench: Bench | "profile";
   readonly json: boolean;
   readonly threads: number;
   readonly rounds: number;
@@ -46,8 +47,8 @@ function readOptions(args: string[]): Options {
     },
   });
   const [name, ...rest] = positionals;
-  const bench = benches.find((each) => each === name);
-  if (!bench || rest.length > 0) throw new Error(`which bench? One of ${benches.join(", ")}.`);
+  const bench = ([...benches, "profile"] as const).find((each) => each === name);
+  if (!bench || rest.length > 0) throw new Error(`which bench? One of ${benches.join(", ")}, profile.`);
   const count = (option: "threads" | "rounds" | "warmups", least: number) => {
     const value = Number(values[option]);
     if (!Number.isInteger(value) || value < least)
@@ -81,15 +82,20 @@ async function defaultText(): Promise<string> {
 }
 
 async function main({ bench, json, threads, rounds, warmups, precisions, only, textFile: given }: Options): Promise<void> {
-  const textFile = bench === "nanogpt" ? (given ?? (await defaultText())) : undefined;
-  const groups = plan(bench, { threads, precisions, ...(textFile !== undefined && { textFile }) })
-    .map((group) => group.filter(({ by }) => !only || only.includes(by)))
-    .filter((group) => group.length > 0);
-
   console.log(`# bench ${bench}\n`);
   console.log(
     `${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${(totalmem() / 1e9).toFixed(0)} GB; ${threads} threads each; ${process.platform}\n`,
   );
+  if (bench === "profile") {
+    const rows = await profileSteps({ threads, runs: rounds });
+    console.log(profileTable(rows));
+    if (json) console.log(JSON.stringify({ bench, rows }));
+    return;
+  }
+  const textFile = bench === "nanogpt" ? (given ?? (await defaultText())) : undefined;
+  const groups = plan(bench, { threads, precisions, ...(textFile !== undefined && { textFile }) })
+    .map((group) => group.filter(({ by }) => !only || only.includes(by)))
+    .filter((group) => group.length > 0);
 
   const rows: Row[] = [];
   const skipped: Skipped[] = [];

@@ -41,10 +41,9 @@ function makeModel(workload: LlamaWorkload): Llama {
   return model;
 }
 
-export async function stepPeer(engine: Engine, workload: LlamaWorkload, versions: Versions): Promise<Peer> {
+/** The step as a program, and the feeds of one step after the other. */
+export function trainingStep(engine: Engine, workload: LlamaWorkload, model = makeModel(workload)) {
   const { learningRate, clipNorm, ...optimizerOptions } = workload.optimizer;
-  const model = makeModel(workload);
-  const started = performance.now();
   const optimizer = new AdamW(model, optimizerOptions);
   const program = compile(
     ({ ids, labels, learningRate }) => {
@@ -61,6 +60,13 @@ export async function stepPeer(engine: Engine, workload: LlamaWorkload, versions
     const { ids, labels } = batchOfStep(workload, steps++);
     return { ids: { dtype: "int32", shape, data: ids }, labels: { dtype: "int32", shape, data: labels }, learningRate } as const;
   };
+  return { program, nextFeeds };
+}
+
+export async function stepPeer(engine: Engine, workload: LlamaWorkload, versions: Versions): Promise<Peer> {
+  const model = makeModel(workload);
+  const started = performance.now();
+  const { program, nextFeeds } = trainingStep(engine, workload, model);
   const first = nextFeeds();
   await program.prepare(first);
   const compiled = performance.now();

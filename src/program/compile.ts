@@ -8,13 +8,16 @@ import { defaultEngine } from "../engine/default.js";
 import type { Engine } from "../engine/engine.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
 import { type Atom, bindShape, type Shape } from "../graph/dim.js";
+import type { Graph } from "../graph/graph.js";
 import type { HostArray, ResultArray } from "../graph/host-array.js";
 import { input } from "../graph/leaves.js";
 import { printGraph } from "../graph/print.js";
 import type { Tensor } from "../graph/tensor.js";
 import { runTrace, type Trace } from "../graph/trace.js";
+import { optimize } from "../onnx/passes/index.js";
 import { buildGraph, type ProgramGraph } from "./build.js";
 import { firstNotFinite, type NotFinite } from "./diagnose.js";
+import { drawNoise } from "./noise.js";
 import { bindSizes, type Feeds, type Signature, symbolicShapes, toArrays } from "./signature.js";
 import { stateStore } from "./store.js";
 import { Variant } from "./variant.js";
@@ -62,6 +65,14 @@ export interface ProgramStatistics {
   readonly compileSeconds: number;
 }
 
+/** A call of a program, taken apart. */
+export interface CapturedRun {
+  /** After the general passes, before those of an engine. */
+  readonly graph: Graph;
+  /** Feeds, noise and the current values of variables, by the names that the graph has for them. */
+  readonly inputs: ReadonlyMap<string, HostArray>;
+}
+
 export interface Program<S extends Signature, R extends Readonly<Record<string, Tensor>>> {
   (feeds: Feeds<S>, options: RunOptions<Results<R>> & { readonly fetch: readonly string[] }): Promise<Results<R> & Inside>;
   (feeds: Feeds<S>, options?: RunOptions<Results<R>>): Promise<Results<R>>;
@@ -74,6 +85,8 @@ export interface Program<S extends Signature, R extends Readonly<Record<string, 
   toString(): string;
   /** Runs without changing anything and finds the first value, in the order of computation, that is NaN or infinite. */
   firstNotFinite(feeds: Feeds<S>, options?: Pick<RunOptions, "step" | "microStep">): Promise<NotFinite | undefined>;
+  /** The graph that a call with these feeds runs, and the data of its inputs: for `compareEngines` and `profileOperators`. */
+  capture(feeds: Feeds<S>, options?: Pick<RunOptions, "fetch" | "step" | "microStep">): Promise<CapturedRun>;
   /** Compiles for the sizes of these feeds without running. */
   prepare(feeds: Feeds<S>): Promise<void>;
   /** Frees everything that was compiled, when the calls made so far are over. The state stays. */
@@ -98,6 +111,7 @@ export function compile<const S extends Signature, R extends Readonly<Record<str
     names: { get: () => program.names },
     toString: { value: () => program.toString() },
     firstNotFinite: { value: program.firstNotFinite.bind(program) },
+    capture: { value: program.capture.bind(program) },
     prepare: { value: program.prepare.bind(program) },
     release: { value: program.release.bind(program) },
     [Symbol.asyncDispose]: { value: program.release.bind(program) },
@@ -186,6 +200,21 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
     return this.#enqueue((engine) => {
       const { graph } = this.#specialized(bindings, []);
       return firstNotFinite(graph, engine, arrays, bindings, this.#noiseKey(options));
+    });
+  }
+
+  async capture(
+    feeds: Feeds<S>,
+    { fetch = [], ...key }: Pick<RunOptions, "fetch" | "step" | "microStep"> = {},
+  ): Promise<CapturedRun> {
+    const { arrays, bindings } = this.#bind(feeds);
+    return this.#enqueue(async () => {
+      const { graph } = this.#specialized(bindings, fetch);
+      const inputs = new Map([...arrays].map(([name, array]) => [`feed:${name}`, array]));
+      for (const [name, { tensor, attributes }] of graph.noise)
+        inputs.set(name, drawNoise(attributes, bindShape(tensor.shape, bindings), this.#noiseKey(key)));
+      for (const [name, variable] of graph.variables) inputs.set(name, await variable.read());
+      return { graph: optimize(graph), inputs };
     });
   }
 

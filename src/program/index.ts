@@ -1,6 +1,7 @@
 /** From a function to a program. */
 
 export {
+  type CapturedRun,
   type CompileOptions,
   compile,
   type Inside,

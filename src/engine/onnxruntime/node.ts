@@ -77,7 +77,7 @@ function sessionSource(source: ModelSource, device: NodeDevice, threads: number)
   };
 }
 
-const sessionOptions = (device: NodeDevice, threads: number): ort.InferenceSession.SessionOptions => ({
+export const sessionOptions = (device: NodeDevice, threads: number): ort.InferenceSession.SessionOptions => ({
   executionProviders: [nodeDevices[device].provider],
   intraOpNumThreads: threads,
   interOpNumThreads: 1,
