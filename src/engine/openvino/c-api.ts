@@ -1,0 +1,414 @@
+/**
+ * OpenVINO's C API (https://docs.openvino.ai/2026/api/c_cpp_api/group__ov__c__api.html), called through koffi. Every status
+ * other than OK becomes an error with OpenVINO's own message.
+ */
+
+import type { LibraryHandle } from "koffi";
+import { TsumikiError } from "../../errors.js";
+import type { DType } from "../../graph/dtype.js";
+
+declare const handleBrand: unique symbol;
+/** A pointer to an object that OpenVINO owns. Whoever gets one frees it. */
+export type Handle = { readonly [handleBrand]: true };
+
+/** An input or output of a compiled model. */
+export interface Port {
+  readonly dtype: DType;
+  /** -1 where the size is known only while the model runs. */
+  readonly shape: readonly number[];
+}
+
+/** What one operator did in the last run of a request that was compiled with PERF_COUNT. */
+export interface OperatorProfile {
+  readonly name: string;
+  /** `MatMul`, `FullyConnected`, `Subgraph`, ... */
+  readonly layerType: string;
+  /** The kernel and the precision it computes in: `brgemm_avx512_bf16`. */
+  readonly kernel: string;
+  readonly executed: boolean;
+  readonly microseconds: number;
+}
+
+/** `ov_element_type_e` of OpenVINO 2026. */
+const elementTypes: Readonly<Record<DType, number>> = {
+  bool: 1,
+  bfloat16: 2,
+  float16: 3,
+  float32: 4,
+  float64: 5,
+  int8: 7,
+  int16: 8,
+  int32: 9,
+  int64: 10,
+  uint8: 16,
+  uint16: 17,
+  uint32: 18,
+  uint64: 19,
+};
+const dtypeOfElementType = new Map(Object.entries(elementTypes).map(([dtype, number]) => [number, dtype as DType]));
+
+/** `ov_status_e` */
+const statusNames: Readonly<Record<number, string>> = {
+  [-1]: "general error",
+  [-2]: "not implemented",
+  [-3]: "network not loaded",
+  [-4]: "parameter mismatch",
+  [-5]: "not found",
+  [-6]: "out of bounds",
+  [-7]: "unexpected",
+  [-8]: "request busy",
+  [-9]: "result not ready",
+  [-10]: "not allocated",
+  [-11]: "inference not started",
+  [-12]: "network not read",
+  [-13]: "inference cancelled",
+  [-14]: "invalid parameter",
+  [-15]: "unknown error",
+  [-16]: "not implemented in C",
+  [-17]: "unknown exception",
+};
+
+/** A call that OpenVINO answered with a status other than OK. */
+export class OpenVinoError extends TsumikiError {
+  /** `ov_status_e` */
+  readonly status: number;
+
+  constructor(call: string, status: number, message: string) {
+    super("ENGINE", `OpenVINO: ${message || statusNames[status] || "no reason given"} (${call} gave status ${status})`);
+    this.status = status;
+  }
+}
+
+type Koffi = typeof import("koffi").default;
+type KoffiFunction = ReturnType<LibraryHandle["func"]>;
+type TypeSpec = Parameters<Koffi["sizeof"]>[0] | ReturnType<Koffi["out"]>;
+
+/** Stack of a call on another thread. Compiling a model recurses through it: koffi's own 128 KiB are not enough. */
+const asyncStackBytes = 8 * 2 ** 20;
+
+/**
+ * Loads the library `libopenvino_c` at a path (or by a name that the system finds). Throws what koffi throws where there is
+ * none, or one of another machine.
+ */
+export async function loadOpenVino(path: string): Promise<OpenVino> {
+  const { default: koffi } = await import("koffi");
+  let deepStacks = koffi.config().async_stack_size === asyncStackBytes;
+  if (!deepStacks)
+    try {
+      koffi.config({ async_stack_size: asyncStackBytes });
+      deepStacks = true;
+    } catch {
+      // Something else has loaded a library before: what needs a deep stack runs on this thread then, whose stack is deep.
+    }
+  return new OpenVino(koffi, koffi.load(path), deepStacks);
+}
+
+export class OpenVino {
+  readonly #koffi: Koffi;
+  readonly #functions;
+  readonly #free: KoffiFunction;
+  readonly #lastMessage: () => string | null;
+  readonly #deepStacks: boolean;
+
+  constructor(koffi: Koffi, library: LibraryHandle, deepStacks: boolean) {
+    this.#koffi = koffi;
+    this.#deepStacks = deepStacks;
+    this.#functions = declare(koffi, library);
+    this.#free = library.func("ov_free", "void", ["void *"]);
+    this.#lastMessage = library.func("ov_get_last_err_msg", koffi.disposable("str", this.#free), []);
+  }
+
+  /** `2026.4.1-22187-...`: the build number. */
+  version(): string {
+    const version: { buildNumber?: unknown } = {};
+    this.#check("ov_get_openvino_version", this.#functions.getVersion(version));
+    const text = this.#koffi.decode.string(version.buildNumber);
+    this.#functions.freeVersion(version);
+    return text;
+  }
+
+  /** Where memory lies. */
+  address(memory: ArrayBuffer): number {
+    return Number(this.#koffi.address(memory));
+  }
+
+  createCore(): Handle {
+    return this.#created("ov_core_create", this.#functions.createCore);
+  }
+
+  /** What a device says of itself: `FULL_DEVICE_NAME`, `OPTIMIZATION_CAPABILITIES`, ... */
+  property(core: Handle, device: string, key: string): string {
+    const value: [unknown] = [null];
+    this.#check("ov_core_get_property", this.#functions.getProperty(core, device, key, value));
+    const text = this.#koffi.decode.string(value[0]);
+    this.#free(value[0]);
+    return text;
+  }
+
+  /** An ONNX model from its bytes. */
+  async readModel(core: Handle, model: Uint8Array): Promise<Handle> {
+    return this.#createdAside("ov_core_read_model_from_memory_buffer", this.#functions.readModelFromMemory, [
+      core,
+      model,
+      model.byteLength,
+      null,
+    ]);
+  }
+
+  /** A model from a file; external data is found beside it. */
+  async readModelFile(core: Handle, path: string): Promise<Handle> {
+    return this.#createdAside("ov_core_read_model", this.#functions.readModel, [core, path, null]);
+  }
+
+  async compile(core: Handle, model: Handle, device: string, properties: Readonly<Record<string, string>>): Promise<Handle> {
+    const entries = Object.entries(properties).map(([key, value]) => ({ key, value }));
+    return this.#createdAside("ov_core_compile_model", this.#functions.compile, [core, model, device, entries.length, entries]);
+  }
+
+  inputs(compiled: Handle): readonly Port[] {
+    return this.#ports(compiled, this.#functions.countInputs, this.#functions.inputAt);
+  }
+
+  outputs(compiled: Handle): readonly Port[] {
+    return this.#ports(compiled, this.#functions.countOutputs, this.#functions.outputAt);
+  }
+
+  createRequest(compiled: Handle): Handle {
+    return this.#created("ov_compiled_model_create_infer_request", this.#functions.createRequest, compiled);
+  }
+
+  /** A tensor over memory of JavaScript, which must stay where it is as long as the tensor lives. */
+  tensorOver(dtype: DType, shape: readonly number[], memory: Uint8Array): Handle {
+    return this.#created(
+      "ov_tensor_create_from_host_ptr",
+      this.#functions.createTensorOver,
+      elementTypes[dtype],
+      shapeStruct(shape),
+      memory,
+    );
+  }
+
+  /** A tensor whose memory is OpenVINO's; it grows when a model needs it to. */
+  createTensor(dtype: DType, shape: readonly number[]): Handle {
+    return this.#created("ov_tensor_create", this.#functions.createTensor, elementTypes[dtype], shapeStruct(shape));
+  }
+
+  setInput(request: Handle, index: number, tensor: Handle): void {
+    this.#check("ov_infer_request_set_input_tensor", this.#functions.setInput(request, index, tensor));
+  }
+
+  setOutput(request: Handle, index: number, tensor: Handle): void {
+    this.#check("ov_infer_request_set_output_tensor", this.#functions.setOutput(request, index, tensor));
+  }
+
+  /** The tensor in which the request puts an output. */
+  outputTensor(request: Handle, index: number): Handle {
+    return this.#created("ov_infer_request_get_output_tensor", this.#functions.getOutput, request, index);
+  }
+
+  /** Runs on another thread. */
+  async infer(request: Handle): Promise<void> {
+    this.#check("ov_infer_request_infer", await aside(this.#functions.infer, [request]));
+  }
+
+  tensorShape(tensor: Handle): readonly number[] {
+    const shape: ShapeStruct = { rank: 0, dims: null };
+    this.#check("ov_tensor_get_shape", this.#functions.tensorShape(tensor, shape));
+    const sizes = this.#decodeShape(shape);
+    this.#functions.freeShape(shape);
+    return sizes;
+  }
+
+  tensorBytes(tensor: Handle): number {
+    const bytes: [number | bigint] = [0];
+    this.#check("ov_tensor_get_byte_size", this.#functions.tensorBytes(tensor, bytes));
+    return Number(bytes[0]);
+  }
+
+  /** Copies what is in a tensor. */
+  copyTensor(tensor: Handle, into: Uint8Array): void {
+    if (into.byteLength === 0) return;
+    const data: [unknown] = [null];
+    this.#check("ov_tensor_data", this.#functions.tensorData(tensor, data));
+    into.set(new Uint8Array(this.#koffi.view(data[0], into.byteLength)));
+  }
+
+  /** What each operator did in the last run; the model must have been compiled with PERF_COUNT. */
+  profile(request: Handle): readonly OperatorProfile[] {
+    const list: { infos?: unknown; size?: number | bigint } = {};
+    this.#check("ov_infer_request_get_profiling_info", this.#functions.getProfile(request, list));
+    const infos = this.#koffi.decode(list.infos, this.#functions.profile, Number(list.size)) as readonly ProfileStruct[];
+    const profiles = infos.map(({ status, realTime, name, kernel, layerType }) => ({
+      name,
+      layerType,
+      kernel,
+      executed: status === profileExecuted,
+      microseconds: Number(realTime),
+    }));
+    this.#functions.freeProfile(list);
+    return profiles;
+  }
+
+  freeCore(core: Handle): void {
+    this.#functions.freeCore(core);
+  }
+  freeModel(model: Handle): void {
+    this.#functions.freeModel(model);
+  }
+  freeCompiled(compiled: Handle): void {
+    this.#functions.freeCompiled(compiled);
+  }
+  freeRequest(request: Handle): void {
+    this.#functions.freeRequest(request);
+  }
+  freeTensor(tensor: Handle): void {
+    this.#functions.freeTensor(tensor);
+  }
+
+  #ports(compiled: Handle, count: KoffiFunction, at: KoffiFunction): readonly Port[] {
+    const size: [number | bigint] = [0];
+    this.#check("ov_compiled_model_inputs_size", count(compiled, size));
+    return Array.from({ length: Number(size[0]) }, (_, index) => {
+      const port = this.#created("ov_compiled_model_input_by_index", at, compiled, index);
+      try {
+        return this.#describePort(port);
+      } finally {
+        this.#functions.freePort(port);
+      }
+    });
+  }
+
+  #describePort(port: Handle): Port {
+    const elementType: [number] = [0];
+    this.#check("ov_port_get_element_type", this.#functions.portElementType(port, elementType));
+    const dtype = dtypeOfElementType.get(elementType[0]);
+    if (!dtype) throw new TsumikiError("ENGINE", `OpenVINO made a port of its element type ${elementType[0]} of the model.`);
+    const shape: PartialShapeStruct = { rank: { min: 0, max: 0 }, dims: null };
+    this.#check("ov_port_get_partial_shape", this.#functions.portShape(port, shape));
+    const rank = Number(shape.rank.max);
+    const dims = rank > 0 ? (this.#koffi.decode(shape.dims, this.#functions.dimension, rank) as DimensionStruct[]) : [];
+    this.#functions.freePartialShape(shape);
+    return { dtype, shape: dims.map(({ min, max }) => (min === max ? Number(min) : -1)) };
+  }
+
+  #decodeShape({ rank, dims }: ShapeStruct): readonly number[] {
+    return Number(rank) === 0 ? [] : Array.from(this.#koffi.decode(dims, "int64", Number(rank)) as ArrayLike<bigint>, Number);
+  }
+
+  /** Calls a function whose last parameter takes the handle that it creates. */
+  #created(call: string, fn: KoffiFunction, ...parameters: readonly unknown[]): Handle {
+    const handle: [Handle | null] = [null];
+    this.#check(call, fn(...parameters, handle) as number);
+    return handle[0] as Handle;
+  }
+
+  async #createdAside(call: string, fn: KoffiFunction, parameters: readonly unknown[]): Promise<Handle> {
+    const handle: [Handle | null] = [null];
+    const all = [...parameters, handle];
+    this.#check(call, this.#deepStacks ? await aside(fn, all) : (fn(...all) as number));
+    return handle[0] as Handle;
+  }
+
+  #check(call: string, status: number): void {
+    if (status !== 0) throw new OpenVinoError(call, status, this.#lastMessage() ?? "");
+  }
+}
+
+interface ShapeStruct {
+  rank: number | bigint;
+  dims: unknown;
+}
+interface DimensionStruct {
+  readonly min: number | bigint;
+  readonly max: number | bigint;
+}
+interface PartialShapeStruct {
+  rank: DimensionStruct;
+  dims: unknown;
+}
+interface ProfileStruct {
+  readonly status: number;
+  readonly realTime: number | bigint;
+  readonly name: string;
+  readonly kernel: string;
+  readonly layerType: string;
+}
+const profileExecuted = 2;
+
+const shapeStruct = (shape: readonly number[]): ShapeStruct => ({
+  rank: shape.length,
+  dims: BigInt64Array.from(shape, BigInt),
+});
+
+/** A call on another thread; the parameters are held until it is over, so that their memory stays. */
+function aside(fn: KoffiFunction, parameters: readonly unknown[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fn.async(...parameters, (error: Error | null, status: number) => {
+      void parameters;
+      if (error) reject(error);
+      else resolve(status);
+    });
+  });
+}
+
+/** The functions that are used, as the headers `openvino/c/*.h` declare them. */
+function declare(koffi: Koffi, library: LibraryHandle) {
+  const int64 = koffi.types.int64;
+  const shape = koffi.struct({ rank: int64, dims: koffi.pointer(int64) });
+  const dimension = koffi.struct({ min: int64, max: int64 });
+  const partialShape = koffi.struct({ rank: dimension, dims: koffi.pointer(dimension) });
+  const version = koffi.struct({ buildNumber: "void *", description: "void *" });
+  const property = koffi.struct({ key: "str", value: "str" });
+  const profile = koffi.struct({
+    status: "int",
+    realTime: int64,
+    cpuTime: int64,
+    name: "str",
+    kernel: "str",
+    layerType: "str",
+  });
+  const profileList = koffi.struct({ infos: koffi.pointer(profile), size: "size_t" });
+
+  const handle = "void *";
+  const out = (type: TypeSpec) => koffi.out(koffi.pointer(type));
+  const created = out(handle);
+  const call = (name: string, ...parameters: readonly TypeSpec[]) => library.func(name, "int", [...parameters]);
+  const release = (name: string, type: TypeSpec = handle) => library.func(name, "void", [type]);
+  return {
+    dimension,
+    profile,
+    getVersion: call("ov_get_openvino_version", out(version)),
+    freeVersion: release("ov_version_free", koffi.pointer(version)),
+    createCore: call("ov_core_create", created),
+    freeCore: release("ov_core_free"),
+    getProperty: call("ov_core_get_property", handle, "str", "str", created),
+    readModel: call("ov_core_read_model", handle, "str", "str", created),
+    readModelFromMemory: call("ov_core_read_model_from_memory_buffer", handle, handle, "size_t", handle, created),
+    freeModel: release("ov_model_free"),
+    compile: call("ov_core_compile_model_props", handle, handle, "str", "size_t", koffi.pointer(property), created),
+    freeCompiled: release("ov_compiled_model_free"),
+    countInputs: call("ov_compiled_model_inputs_size", handle, out("size_t")),
+    countOutputs: call("ov_compiled_model_outputs_size", handle, out("size_t")),
+    inputAt: call("ov_compiled_model_input_by_index", handle, "size_t", created),
+    outputAt: call("ov_compiled_model_output_by_index", handle, "size_t", created),
+    portElementType: call("ov_port_get_element_type", handle, out("int")),
+    portShape: call("ov_port_get_partial_shape", handle, out(partialShape)),
+    freePartialShape: release("ov_partial_shape_free", koffi.pointer(partialShape)),
+    freePort: release("ov_output_const_port_free"),
+    createRequest: call("ov_compiled_model_create_infer_request", handle, created),
+    freeRequest: release("ov_infer_request_free"),
+    setInput: call("ov_infer_request_set_input_tensor_by_index", handle, "size_t", handle),
+    setOutput: call("ov_infer_request_set_output_tensor_by_index", handle, "size_t", handle),
+    getOutput: call("ov_infer_request_get_output_tensor_by_index", handle, "size_t", created),
+    infer: call("ov_infer_request_infer", handle),
+    getProfile: call("ov_infer_request_get_profiling_info", handle, out(profileList)),
+    freeProfile: release("ov_profiling_info_list_free", koffi.pointer(profileList)),
+    createTensorOver: call("ov_tensor_create_from_host_ptr", "int", shape, handle, created),
+    createTensor: call("ov_tensor_create", "int", shape, created),
+    tensorShape: call("ov_tensor_get_shape", handle, out(shape)),
+    freeShape: library.func("ov_shape_free", "int", [koffi.pointer(shape)]),
+    tensorBytes: call("ov_tensor_get_byte_size", handle, out("size_t")),
+    tensorData: call("ov_tensor_data", handle, created),
+    freeTensor: release("ov_tensor_free"),
+  };
+}

@@ -1,0 +1,169 @@
+/** One model compiled by OpenVINO, with the request that runs it. */
+
+import { fromBinary } from "@bufbuild/protobuf";
+import { ArgumentError, TsumikiError } from "../../errors.js";
+import { formatShape } from "../../graph/dim.js";
+import type { DType } from "../../graph/dtype.js";
+import { ModelProtoSchema } from "../../onnx/schema/onnx_pb.js";
+import type { ModelSource } from "../engine.js";
+import type { Handle, OpenVino, OperatorProfile, Port } from "./c-api.js";
+import type { HostBuffer } from "./host-buffer.js";
+
+interface NamedPort extends Port {
+  readonly index: number;
+}
+
+/** Where a request puts an output for now. */
+interface Destination {
+  /** OpenVINO's own memory, made when it is first needed. */
+  own: Handle | undefined;
+  isOwn: boolean;
+}
+
+type MakeBuffer = (dtype: DType, shape: readonly number[]) => HostBuffer;
+
+export class OpenVinoModel {
+  readonly #library: OpenVino;
+  readonly #compiled: Handle;
+  readonly #request: Handle;
+  readonly #inputs: ReadonlyMap<string, NamedPort>;
+  readonly #outputs: ReadonlyMap<string, NamedPort & Destination>;
+
+  private constructor(
+    library: OpenVino,
+    compiled: Handle,
+    request: Handle,
+    inputs: ReadonlyMap<string, NamedPort>,
+    outputs: ReadonlyMap<string, NamedPort & Destination>,
+  ) {
+    this.#library = library;
+    this.#compiled = compiled;
+    this.#request = request;
+    this.#inputs = inputs;
+    this.#outputs = outputs;
+  }
+
+  static async load(
+    library: OpenVino,
+    core: Handle,
+    source: ModelSource,
+    properties: Readonly<Record<string, string>>,
+  ): Promise<OpenVinoModel> {
+    const onnx = source.onnx();
+    const { graph } = fromBinary(ModelProtoSchema, onnx);
+    const initialized = new Set(graph?.initializer.map(({ name }) => name));
+    const inputNames = (graph?.input ?? []).map(({ name }) => name).filter((name) => !initialized.has(name));
+    const outputNames = (graph?.output ?? []).map(({ name }) => name);
+    const model = await library.readModel(core, onnx);
+    let compiled: Handle;
+    try {
+      compiled = await library.compile(core, model, "CPU", properties);
+    } finally {
+      library.freeModel(model);
+    }
+    try {
+      const inputs = named("inputs", inputNames, library.inputs(compiled));
+      const outputs = named("outputs", outputNames, library.outputs(compiled));
+      const destinations = new Map([...outputs].map(([name, port]) => [name, { ...port, own: undefined, isOwn: true }]));
+      return new OpenVinoModel(library, compiled, library.createRequest(compiled), inputs, destinations);
+    } catch (error) {
+      library.freeCompiled(compiled);
+      throw error;
+    }
+  }
+
+  /** Only one run at a time. Results for which no buffer was given go into buffers that `make` makes. */
+  async run(
+    inputs: ReadonlyMap<string, HostBuffer>,
+    outputs: ReadonlyMap<string, HostBuffer | undefined>,
+    make: MakeBuffer,
+  ): Promise<ReadonlyMap<string, HostBuffer>> {
+    this.#checkNames(inputs, outputs);
+    for (const [name, port] of this.#inputs) {
+      const buffer = inputs.get(name) as HostBuffer;
+      checkFit("input", name, port, buffer);
+      this.#library.setInput(this.#request, port.index, buffer.tensor);
+    }
+    const results = new Map<string, HostBuffer>();
+    for (const [name, port] of this.#outputs) {
+      const given = outputs.get(name) ?? (outputs.has(name) && isStatic(port) ? make(port.dtype, port.shape) : undefined);
+      if (given) {
+        checkFit("output", name, port, given);
+        this.#library.setOutput(this.#request, port.index, given.tensor);
+        port.isOwn = false;
+        results.set(name, given);
+      } else this.#useOwn(port);
+    }
+    await this.#library.infer(this.#request);
+    for (const name of outputs.keys()) if (!results.has(name)) results.set(name, this.#copyOf(name, make));
+    return new Map([...outputs.keys()].map((name) => [name, results.get(name) as HostBuffer]));
+  }
+
+  profile(): readonly OperatorProfile[] {
+    return this.#library.profile(this.#request);
+  }
+
+  release(): void {
+    for (const { own } of this.#outputs.values()) if (own) this.#library.freeTensor(own);
+    this.#library.freeRequest(this.#request);
+    this.#library.freeCompiled(this.#compiled);
+  }
+
+  #checkNames(inputs: ReadonlyMap<string, HostBuffer>, outputs: ReadonlyMap<string, HostBuffer | undefined>): void {
+    for (const name of inputs.keys()) if (!this.#inputs.has(name)) throw unknownName("input", name, this.#inputs);
+    for (const name of this.#inputs.keys())
+      if (!inputs.has(name)) throw new TsumikiError("FEED", `The input '${name}' of the model was not given.`);
+    const inUse = new Set(inputs.values());
+    for (const [name, buffer] of outputs) {
+      if (!this.#outputs.has(name)) throw unknownName("output", name, this.#outputs);
+      if (buffer && inUse.has(buffer))
+        throw new ArgumentError(`The buffer of output '${name}' is an input of the same run, or another output.`);
+      if (buffer) inUse.add(buffer);
+    }
+  }
+
+  /** A buffer that was given in an earlier run is not written to again. */
+  #useOwn(port: NamedPort & Destination): void {
+    if (port.isOwn) return;
+    port.own ??= this.#library.createTensor(
+      port.dtype,
+      port.shape.map((size) => Math.max(size, 0)),
+    );
+    this.#library.setOutput(this.#request, port.index, port.own);
+    port.isOwn = true;
+  }
+
+  /** What the last run has put into OpenVINO's own memory. */
+  #copyOf(name: string, make: MakeBuffer): HostBuffer {
+    const { dtype, index } = this.#outputs.get(name) as NamedPort;
+    const tensor = this.#library.outputTensor(this.#request, index);
+    try {
+      const buffer = make(dtype, this.#library.tensorShape(tensor));
+      this.#library.copyTensor(tensor, buffer.bytes);
+      return buffer;
+    } finally {
+      this.#library.freeTensor(tensor);
+    }
+  }
+}
+
+const isStatic = ({ shape }: Port): boolean => shape.every((size) => size >= 0);
+
+function named(what: string, names: readonly string[], ports: readonly Port[]): ReadonlyMap<string, NamedPort> {
+  if (names.length !== ports.length)
+    throw new TsumikiError("ENGINE", `OpenVINO has left ${ports.length} of the ${names.length} ${what} of the model.`);
+  return new Map(names.map((name, index) => [name, { ...(ports[index] as Port), index }]));
+}
+
+function checkFit(what: string, name: string, { dtype, shape }: Port, buffer: HostBuffer): void {
+  const fits = buffer.shape.length === shape.length && shape.every((size, axis) => size < 0 || size === buffer.shape[axis]);
+  if (buffer.dtype === dtype && fits) return;
+  const wanted = `${dtype}[${shape.map((size) => (size < 0 ? "any" : size)).join(", ")}]`;
+  throw new TsumikiError(
+    "FEED",
+    `The ${what} '${name}' of the model is ${wanted}, but the buffer given for it is ${buffer.dtype}${formatShape(buffer.shape)}.`,
+  );
+}
+
+const unknownName = (what: string, name: string, known: ReadonlyMap<string, unknown>): TsumikiError =>
+  new TsumikiError("FEED", `The model has no ${what} called '${name}'. Its ${what}s: ${[...known.keys()].join(", ") || "none"}.`);
