@@ -3,9 +3,9 @@
 import { ArgumentError } from "../errors.js";
 import { add, div, exp, mul, sqrt, square, sub } from "../graph/ops/arithmetic.js";
 import type { Tensor } from "../graph/tensor.js";
-import { type Parameter, Variable } from "../graph/variable.js";
+import { Variable } from "../graph/variable.js";
 import type { Module } from "../nn/module.js";
-import { type ClippedGradient, Optimizer, type OptimizerOptions, type Trained } from "./optimizer.js";
+import { type ClippedGradient, Optimizer, type OptimizerOptions, type UpdateUnit } from "./optimizer.js";
 
 export interface AdamWOptions extends OptimizerOptions {
   /** Decay rates of the running means of gradients and of their squares. Default [0.9, 0.95]. */
@@ -29,7 +29,7 @@ export class AdamW extends Optimizer {
   readonly #beta1: number;
   readonly #beta2: number;
   readonly #epsilon: number;
-  readonly #moments: ReadonlyMap<Parameter, Moments>;
+  readonly #moments: ReadonlyMap<UpdateUnit, Moments>;
   readonly #stepCount = new Variable([], { name: "stepCount" });
   /** √(1 − β₂ᵗ) and √(1 − β₂ᵗ) / (1 − β₁ᵗ) of the step that is being recorded. */
   #correction: { readonly second: Tensor; readonly both: Tensor } | undefined;
@@ -45,11 +45,11 @@ export class AdamW extends Optimizer {
     this.#beta2 = beta2;
     this.#epsilon = epsilon;
     this.#moments = new Map(
-      this.trained.map(({ path, parameter: { shape, dtype }, parameter }) => [
-        parameter,
+      this.units.map((unit) => [
+        unit,
         {
-          first: new Variable(shape, { dtype, name: `firstMoment.${path}` }),
-          second: new Variable(shape, { dtype, name: `secondMoment.${path}` }),
+          first: new Variable(unit.shape, { dtype: unit.dtype, name: `firstMoment.${unit.path}` }),
+          second: new Variable(unit.shape, { dtype: unit.dtype, name: `secondMoment.${unit.path}` }),
         },
       ]),
     );
@@ -68,12 +68,9 @@ export class AdamW extends Optimizer {
     this.#correction = { second, both: div(second, oneMinusPower(this.#beta1)) };
   }
 
-  protected updateParameter(
-    { parameter, learningRateScale, weightDecay }: Trained,
-    { gradient, scale }: ClippedGradient,
-    learningRate: Tensor,
-  ): void {
-    const { first, second } = this.#moments.get(parameter) as Moments;
+  protected updateUnit(unit: UpdateUnit, value: Tensor, { gradient, scale }: ClippedGradient, learningRate: Tensor): Tensor {
+    const { learningRateScale, weightDecay } = unit;
+    const { first, second } = this.#moments.get(unit) as Moments;
     const correction = this.#correction as { second: Tensor; both: Tensor };
     const rate = learningRateScale === 1 ? learningRate : mul(learningRate, learningRateScale);
     // (1 − β₁)·g and √(1 − β₂)·g, with everything but g in one scalar: these are passes over all parameters.
@@ -81,9 +78,9 @@ export class AdamW extends Optimizer {
     const newSecond = add(mul(second, this.#beta2), square(mul(gradient, mul(scale, Math.sqrt(1 - this.#beta2)))));
     // m̂ / (√v̂ + ε) with both corrections moved to scalars: √(1−β₂ᵗ)/(1−β₁ᵗ) · m / (√v + ε·√(1−β₂ᵗ)).
     const direction = div(newFirst, add(sqrt(newSecond), mul(correction.second, this.#epsilon)));
-    const kept = weightDecay === 0 ? parameter : mul(parameter, sub(1, mul(rate, weightDecay)));
+    const kept = weightDecay === 0 ? value : mul(value, sub(1, mul(rate, weightDecay)));
     first.assign(newFirst);
     second.assign(newSecond);
-    parameter.assign(sub(kept, mul(direction, mul(rate, correction.both))));
+    return sub(kept, mul(direction, mul(rate, correction.both)));
   }
 }

@@ -9,6 +9,7 @@ export {
   type Trained,
   type UpdateOptions,
   type UpdateResult,
+  type UpdateUnit,
 } from "./optimizer.js";
 export {
   constantRate,

@@ -1,7 +1,7 @@
 /** What optimizers share: which parameters they train, clipping, accumulation over micro-steps, and their state. */
 
 import { ArgumentError } from "../errors.js";
-import { allocate } from "../graph/dtype.js";
+import { allocate, type FloatDType } from "../graph/dtype.js";
 import { grad } from "../graph/gradient.js";
 import { elementCount, type HostArray } from "../graph/host-array.js";
 import { constant } from "../graph/leaves.js";
@@ -9,6 +9,8 @@ import { add, div, maximum, minimum, mul, sqrt } from "../graph/ops/arithmetic.j
 import type { TensorLike } from "../graph/ops/elementwise.js";
 import { zerosLike } from "../graph/ops/fill.js";
 import { sumOfSquares } from "../graph/ops/reduce.js";
+import { reshape } from "../graph/ops/shape.js";
+import { concat, split } from "../graph/ops/shape-slice.js";
 import { Tensor } from "../graph/tensor.js";
 import { named } from "../graph/trace.js";
 import { type Parameter, Variable } from "../graph/variable.js";
@@ -28,6 +30,12 @@ export interface OptimizerOptions {
   readonly weightDecay?: number;
   /** Default: one group in which vectors and scalars (biases, norms) are not decayed. */
   readonly groups?: readonly ParameterGroup[];
+  /**
+   * Whether all parameters of a group are updated as one vector. Default: in models of at most 4,194,304 trained elements
+   * (16 MB). Of a small training step much is the time between nodes, and a parameter of its own costs a dozen of them. In
+   * larger models copies cost more than nodes.
+   */
+  readonly flat?: boolean;
 }
 
 export interface UpdateOptions {
@@ -49,6 +57,22 @@ export interface Trained {
   readonly weightDecay: number;
 }
 
+/**
+ * What an optimizer updates as one tensor: a parameter, or all parameters with the same settings laid end to end. Optimizers
+ * that compute each element by itself need not know which.
+ */
+export interface UpdateUnit {
+  /** Names what the optimizer keeps for it. */
+  readonly path: string;
+  readonly parameters: readonly Parameter[];
+  readonly shape: readonly number[];
+  readonly dtype: FloatDType;
+  readonly learningRateScale: number;
+  readonly weightDecay: number;
+}
+
+const mostElementsAsVector = 2 ** 22;
+
 /** Vectors and scalars are not pulled towards 0: for norms and biases that has no good reason (Loshchilov & Hutter tune matrices). */
 const defaultGroups: readonly ParameterGroup[] = [{ match: (_path, parameter) => parameter.rank < 2, weightDecay: 0 }];
 
@@ -61,11 +85,12 @@ export interface ClippedGradient {
 
 export abstract class Optimizer {
   readonly trained: readonly Trained[];
-  readonly #accumulated: ReadonlyMap<Parameter, Variable>;
+  protected readonly units: readonly UpdateUnit[];
+  readonly #accumulated: ReadonlyMap<UpdateUnit, Variable>;
   readonly #accumulatedWeight: Variable;
 
   /** Trains the parameters of `model` that are not frozen now. */
-  constructor(model: Module, { weightDecay = 0, groups = defaultGroups }: OptimizerOptions) {
+  constructor(model: Module, { weightDecay = 0, groups = defaultGroups, flat }: OptimizerOptions) {
     const parameters = [...model.parameters()].filter(([, parameter]) => parameter.trainable);
     if (parameters.length === 0) throw new ArgumentError("The model has no parameter to train: it has none, or all are frozen.");
     this.trained = parameters.map(([path, parameter]) => {
@@ -78,16 +103,16 @@ export abstract class Optimizer {
         weightDecay: group?.weightDecay ?? weightDecay,
       };
     });
-    this.#accumulated = new Map(
-      this.trained.map(({ path, parameter }) => [parameter, new Variable(parameter.shape, { name: `accumulated.${path}` })]),
-    );
+    const elements = this.trained.reduce((total, { parameter }) => total + elementCount(parameter.shape), 0);
+    this.units = (flat ?? elements <= mostElementsAsVector) ? vectors(this.trained) : this.trained.map(single);
+    this.#accumulated = new Map(this.units.map((unit) => [unit, new Variable(unit.shape, { name: `accumulated.${unit.path}` })]));
     this.#accumulatedWeight = new Variable([], { name: "accumulatedWeight" });
   }
 
-  /** Records what one parameter and its state become. */
-  protected abstract updateParameter(trained: Trained, gradient: ClippedGradient, learningRate: Tensor): void;
+  /** Records what the optimizer's state for one unit becomes; returns the unit's new value. */
+  protected abstract updateUnit(unit: UpdateUnit, value: Tensor, gradient: ClippedGradient, learningRate: Tensor): Tensor;
 
-  /** Records what state that belongs to no parameter becomes, such as the step count; called before the parameters. */
+  /** Records what state that belongs to no unit becomes, such as the step count; called before the units. */
   protected abstract beginUpdate(): void;
 
   /** The optimizer's state between steps by name, for checkpoints. */
@@ -106,7 +131,10 @@ export abstract class Optimizer {
 
   /** Records one step: gradients of the scalar `loss`, clipping, and what each parameter becomes. */
   update(loss: Tensor, options: UpdateOptions): UpdateResult {
-    return this.#apply(this.#gradients(loss), options);
+    const gradients = this.#gradients(loss);
+    // All in the order of parameters: that of units is another one when there are several groups.
+    const all = this.trained.map(({ parameter }) => gradients.get(parameter) as Tensor);
+    return this.#apply(this.#ofUnits(gradients), this.units.length < all.length ? [join(all)] : all, options);
   }
 
   /**
@@ -115,51 +143,105 @@ export abstract class Optimizer {
    */
   accumulate(loss: Tensor, { weight }: { readonly weight: Tensor }): void {
     const gradients = this.#gradients(mul(loss, weight));
-    this.trained.forEach(({ parameter }, i) => {
-      const accumulator = this.#accumulated.get(parameter) as Variable;
-      accumulator.assign(add(accumulator, gradients[i] as Tensor));
-    });
+    for (const [unit, gradient] of this.#ofUnits(gradients)) {
+      const accumulator = this.#accumulated.get(unit) as Variable;
+      accumulator.assign(add(accumulator, gradient));
+    }
     this.#accumulatedWeight.assign(add(this.#accumulatedWeight, weight));
   }
 
   /** Records the step for what was accumulated, and begins anew. */
   apply(options: UpdateOptions): UpdateResult {
     const total = maximum(this.#accumulatedWeight, 1e-30);
-    const gradients = this.trained.map(({ parameter }) => {
-      const accumulator = this.#accumulated.get(parameter) as Variable;
-      accumulator.assign(zerosLike(accumulator));
-      return div(accumulator, total);
-    });
+    const gradients = new Map(
+      [...this.#accumulated].map(([unit, accumulator]) => {
+        accumulator.assign(zerosLike(accumulator));
+        return [unit, div(accumulator, total)];
+      }),
+    );
     this.#accumulatedWeight.assign(constant(0));
-    return this.#apply(gradients, options);
+    return this.#apply(gradients, [...gradients.values()], options);
   }
 
-  #gradients(loss: Tensor): readonly Tensor[] {
-    return grad(
+  #gradients(loss: Tensor): ReadonlyMap<Parameter, Tensor> {
+    const gradients = grad(
       loss,
       this.trained.map(({ parameter }) => parameter),
     );
+    return new Map(this.trained.map(({ path, parameter }, i) => [parameter, named(`gradient.${path}`, gradients[i] as Tensor)]));
   }
 
-  #apply(gradients: readonly Tensor[], { learningRate, clipNorm }: UpdateOptions): UpdateResult {
+  #ofUnits(gradients: ReadonlyMap<Parameter, Tensor>): ReadonlyMap<UpdateUnit, Tensor> {
+    return new Map(
+      this.units.map((unit) => [unit, join(unit.parameters.map((parameter) => gradients.get(parameter) as Tensor))]),
+    );
+  }
+
+  /** @param all the same gradients in the order in which their norm is to be added up */
+  #apply(
+    gradients: ReadonlyMap<UpdateUnit, Tensor>,
+    all: readonly Tensor[],
+    { learningRate, clipNorm }: UpdateOptions,
+  ): UpdateResult {
     if (clipNorm !== undefined && !(clipNorm > 0))
       throw new ArgumentError(`Gradients are clipped to a norm above 0, but clipNorm is ${clipNorm}.`);
-    const gradientNorm = sqrt(squaredNorm(gradients));
+    const gradientNorm = sqrt(squaredNorm(all));
     const scale = clipNorm === undefined ? constant(1) : minimum(div(clipNorm, add(gradientNorm, 1e-6)), 1);
     const rate = learningRate instanceof Tensor ? learningRate : constant(learningRate);
     this.beginUpdate();
-    this.trained.forEach((trained, i) => {
-      const gradient = named(`gradient.${trained.path}`, gradients[i] as Tensor);
-      this.updateParameter(trained, { gradient, scale }, rate);
-    });
+    for (const [unit, gradient] of gradients) {
+      const value = this.updateUnit(unit, join(unit.parameters), { gradient, scale }, rate);
+      const parts = takeApart(value, unit.parameters);
+      unit.parameters.forEach((parameter, i) => {
+        parameter.assign(parts[i] as Tensor);
+      });
+    }
     return { gradientNorm };
   }
+}
+
+const single = ({ path, parameter, learningRateScale, weightDecay }: Trained): UpdateUnit => {
+  const { shape, dtype } = parameter;
+  return { path, parameters: [parameter], shape, dtype: dtype as FloatDType, learningRateScale, weightDecay };
+};
+
+/** One unit for all that have the same element type and settings. */
+function vectors(trained: readonly Trained[]): UpdateUnit[] {
+  const groups = new Map<string, Trained[]>();
+  for (const each of trained) {
+    const key = [each.parameter.dtype, each.learningRateScale, each.weightDecay].join();
+    groups.set(key, [...(groups.get(key) ?? []), each]);
+  }
+  return [...groups.values()].map((group, i) => {
+    const [first] = group as [Trained];
+    if (group.length === 1) return single(first);
+    const parameters = group.map(({ parameter }) => parameter);
+    const length = parameters.reduce((total, { shape }) => total + elementCount(shape), 0);
+    return { ...single(first), path: `all.${i}`, parameters, shape: [length] };
+  });
+}
+
+/** Several tensors laid end to end as one vector; one alone stays as it is. */
+const join = (tensors: readonly Tensor[]): Tensor =>
+  tensors.length === 1
+    ? (tensors[0] as Tensor)
+    : concat(
+        tensors.map((tensor) => reshape(tensor, [-1])),
+        0,
+      );
+
+/** The opposite of `join`: tensors of the parameters' shapes. */
+function takeApart(value: Tensor, parameters: readonly Parameter[]): readonly Tensor[] {
+  if (parameters.length === 1) return [value];
+  const sizes = parameters.map(({ shape }) => elementCount(shape));
+  return split(value, sizes, 0).map((part, i) => reshape(part, (parameters[i] as Parameter).shape));
 }
 
 /**
  * Σ of all squares, added from the last gradient to the first. Gradients of the last layers are made first, and an engine
  * that computes on demand (ONNX Runtime does, operands that were recorded last before others) then makes each gradient as
- * soon as it can be made, so that what it is made from can be forgotten. Added the other way round, the 29 M-parameter
+ * soon as it can be made, so that what it is made from can be forgotten (likewise when all are laid end to end). Added the
+ * other way round, the 29 M-parameter
  * step of `bench train` holds 1 GB more.
  */
 function squaredNorm(gradients: readonly Tensor[]): Tensor {
