@@ -12,6 +12,8 @@ export interface ChatTemplate {
   readonly variables: Readonly<Record<string, unknown>>;
   /** Whether the template itself says what the assistant generates, with `{% generation %}`. */
   readonly marksGeneration: boolean;
+  /** Another one for conversations with tools, which some models have ("tool_use"). */
+  readonly toolUse?: ChatTemplate;
 }
 
 export interface RenderOptions {
@@ -54,13 +56,20 @@ export function chatTemplate(source: string, variables: Readonly<Record<string, 
  * one), or is refused by the template; CONFIG where the template fails
  */
 export function renderConversation(template: ChatTemplate, conversation: Conversation, options: RenderOptions = {}): string {
-  const checked = parseConversation(conversation, options.place);
-  checkTurns(checked, {
-    needsAssistant: !options.addGenerationPrompt,
-    ...(options.place !== undefined && { place: options.place }),
-  });
-  return renderMessages(template, checked.messages, { ...options, tools: options.tools ?? checked.tools ?? [] }).text;
+  return renderChecked(template, conversation, options).text;
 }
+
+/** The text, and what stood in the template's `{% generation %}` blocks. */
+export function renderChecked(template: ChatTemplate, conversation: Conversation, options: RenderOptions): Rendering {
+  const { place, addGenerationPrompt = false } = options;
+  const checked = parseConversation(conversation, place);
+  checkTurns(checked, { needsAssistant: !addGenerationPrompt, ...(place !== undefined && { place }) });
+  const tools = options.tools ?? checked.tools ?? [];
+  return renderMessages(templateFor(template, tools), checked.messages, { ...options, tools });
+}
+
+export const templateFor = (template: ChatTemplate, tools: readonly Tool[]): ChatTemplate =>
+  tools.length > 0 ? (template.toolUse ?? template) : template;
 
 /** Renders any messages, in whatever order. */
 export function renderMessages(template: ChatTemplate, messages: readonly Message[], options: RenderOptions): Rendering {

@@ -1,0 +1,36 @@
+/** A chat template's files, in Node. */
+
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { TsumikiError } from "../errors.js";
+import type { ChatTemplateFiles } from "./load.js";
+
+/** @param source a folder, or the path of its `tokenizer.json` */
+export async function readChatTemplateFiles(source: string): Promise<ChatTemplateFiles> {
+  const folder = source.endsWith(".json") ? dirname(source) : source;
+  const config = await readText(join(folder, "tokenizer_config.json"));
+  return {
+    template: await readText(join(folder, "chat_template.jinja")),
+    toolUse: await readText(join(folder, "additional_chat_templates", "tool_use.jinja")),
+    config: config === undefined ? {} : parsed(config, join(folder, "tokenizer_config.json")),
+  };
+}
+
+/** The text, or undefined where there is no such file. */
+async function readText(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    throw new TsumikiError("CONFIG", `${path} cannot be read: ${message}`, { cause });
+  }
+}
+
+function parsed(text: string, path: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new TsumikiError("CONFIG", `${path} is not JSON; it may be truncated: ${(cause as Error).message}`, { cause });
+  }
+}
