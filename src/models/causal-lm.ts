@@ -2,6 +2,7 @@
 
 import { type Dim, subDims } from "../graph/dim.js";
 import { matmul } from "../graph/ops/matmul.js";
+import { range } from "../graph/ops/range.js";
 import { select } from "../graph/ops/shape-slice.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { LayerCache, Mask } from "../nn/attention.js";
@@ -19,6 +20,10 @@ export interface ForwardOptions {
   readonly cache?: KeyValueCache;
   /** Which keys are real and not padding, bool [batch, keys]. Default: all. */
   readonly keys?: Tensor;
+  /** The document of each position where several are packed into a row, int [batch, seq]: none sees another. Not with a cache. */
+  readonly segments?: Tensor;
+  /** The position of each id, int [batch, seq]. Default: 0, 1, 2, ... after what is in the cache. */
+  readonly positions?: Tensor;
 }
 
 /** A model of the next token: logits for training, evaluation and generation. */
@@ -64,5 +69,13 @@ export abstract class CausalLM extends Module {
   }
 }
 
-/** The mask of causal attention, with padding where there is any. */
-export const causalMask = ({ keys }: ForwardOptions): Mask => (keys ? { causal: true, keys } : { causal: true });
+/** The mask of causal attention, with padding and documents where there are any. */
+export const causalMask = ({ keys, segments }: ForwardOptions): Mask => ({
+  causal: true,
+  ...(keys ? { keys } : {}),
+  ...(segments ? { segments } : {}),
+});
+
+/** The positions of ids [batch, seq]: those that are given, [batch, seq], or the ones that follow the cache, [seq]. */
+export const positionsOf = (ids: Tensor, { positions, cache }: ForwardOptions): Tensor =>
+  positions ?? range(ids.size(1), "int64", cache?.length ?? 0);

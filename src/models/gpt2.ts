@@ -10,7 +10,6 @@ import type { Dim } from "../graph/dim.js";
 import { geluTanh } from "../graph/ops/activation.js";
 import { add } from "../graph/ops/arithmetic.js";
 import { matmul } from "../graph/ops/matmul.js";
-import { range } from "../graph/ops/range.js";
 import { reshape, squeeze, transpose } from "../graph/ops/shape.js";
 import { split } from "../graph/ops/shape-slice.js";
 import type { Tensor } from "../graph/tensor.js";
@@ -21,7 +20,7 @@ import { normal, zeros } from "../nn/initializers.js";
 import { Embedding } from "../nn/linear.js";
 import { Module } from "../nn/module.js";
 import { LayerNorm } from "../nn/norm.js";
-import { CausalLM, causalMask, type ForwardOptions } from "./causal-lm.js";
+import { CausalLM, causalMask, type ForwardOptions, positionsOf } from "./causal-lm.js";
 
 /** Names as in Hugging Face's `GPT2Config`. */
 export interface GPT2Options {
@@ -177,10 +176,8 @@ export class GPT2 extends CausalLM {
   }
 
   protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
-    const past = options.cache?.length ?? 0;
-    const positions = range(ids.size(1), "int64", past);
     const mask = causalMask(options);
-    let x = add(this.wte.forward(ids), this.wpe.forward(positions)); // [batch, seq, nEmbd]
+    let x = add(this.wte.forward(ids), this.wpe.forward(positionsOf(ids, options))); // [batch, seq, nEmbd]
     x = dropout(x, this.#config.embdPdrop);
     for (const [i, block] of this.h.entries()) x = block.forward(x, mask, options.cache?.layer(i));
     return this.lnF.forward(x);

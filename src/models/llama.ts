@@ -8,7 +8,6 @@
 
 import { ArgumentError } from "../errors.js";
 import { add } from "../graph/ops/arithmetic.js";
-import { range } from "../graph/ops/range.js";
 import type { Tensor } from "../graph/tensor.js";
 import { attend, type LayerCache, type Mask, mergeHeads, splitHeads } from "../nn/attention.js";
 import { SwiGLU } from "../nn/feed-forward.js";
@@ -17,7 +16,7 @@ import { Embedding, Linear } from "../nn/linear.js";
 import { Module } from "../nn/module.js";
 import { RMSNorm } from "../nn/norm.js";
 import { Rotary } from "../nn/rotary.js";
-import { CausalLM, causalMask, type ForwardOptions } from "./causal-lm.js";
+import { CausalLM, causalMask, type ForwardOptions, positionsOf } from "./causal-lm.js";
 
 /** Names as in Hugging Face's `LlamaConfig`. */
 export interface LlamaOptions {
@@ -140,8 +139,7 @@ export class Llama extends CausalLM {
 
   protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
     const { headDim, ropeTheta } = this.#config;
-    const positions = range(ids.size(1), "int64", options.cache?.length ?? 0);
-    const rotary = new Rotary(positions, { headDim, theta: ropeTheta });
+    const rotary = new Rotary(positionsOf(ids, options), { headDim, theta: ropeTheta });
     const mask = causalMask(options);
     let x = this.embedTokens.forward(ids); // [batch, seq, hidden]
     for (const [i, layer] of this.layers.entries()) x = layer.forward(x, rotary, mask, options.cache?.layer(i));

@@ -1,10 +1,10 @@
 /** Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), for training, prefill and decoding alike. */
 
 import { ShapeError } from "../errors.js";
-import { type Dim, divideExactly, formatShape, isStaticShape, mulDims, subDims } from "../graph/dim.js";
+import { type Dim, divideExactly, formatShape, isStaticShape, mulDims, sameDim, subDims } from "../graph/dim.js";
 import { constant } from "../graph/leaves.js";
 import { add, sub } from "../graph/ops/arithmetic.js";
-import { and, greaterEqual, less } from "../graph/ops/compare.js";
+import { and, equal, greaterEqual, less } from "../graph/ops/compare.js";
 import { matmul } from "../graph/ops/matmul.js";
 import { range } from "../graph/ops/range.js";
 import { where } from "../graph/ops/select.js";
@@ -23,6 +23,11 @@ export interface Mask {
   readonly window?: number;
   /** bool [batch, keys]: which keys are real and not padding. */
   readonly keys?: Tensor;
+  /**
+   * int [batch, seq]: the document of each position, where several are packed into one row; a query sees keys of its own
+   * document alone. For queries and keys that are the same positions, so not together with a cache.
+   */
+  readonly segments?: Tensor;
 }
 
 export const causal: Mask = { causal: true };
@@ -78,7 +83,7 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions =
   // In training the sizes are known: blocks can leave out the masked triangle and forget the weights until the backward pass.
   const plain = isFetched("weights") || dropped > 0 || mask.keys !== undefined || mask.window !== undefined;
   if (isTraining() && !plain && mask.causal && isStaticShape(q.shape) && seq === keyCount && (seq as number) > BLOCK)
-    return blockwiseAttention(q, keys, values, { scale });
+    return blockwiseAttention(q, keys, values, { scale, ...(mask.segments ? { segments: mask.segments } : {}) });
 
   const grouped = reshape(q, [batch, kvHeads, group, seq, headDim]);
   const perGroup = (x: Tensor) => reshape(x, [batch, kvHeads, 1, keyCount, headDim]);
@@ -95,7 +100,7 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions =
 const MASKED = -1e9;
 
 /** bool, broadcastable to [batch, kvHeads, group, seq, keys]; `undefined` when everything is visible. */
-function visibility({ causal: isCausal, window, keys: real }: Mask, seq: Dim, keyCount: Dim): Tensor | undefined {
+function visibility({ causal: isCausal, window, keys: real, segments }: Mask, seq: Dim, keyCount: Dim): Tensor | undefined {
   const conditions: Tensor[] = [];
   if (isCausal || window !== undefined) {
     const queryPositions = reshape(range(seq, "int32", subDims(keyCount, seq)), [seq, 1]);
@@ -104,6 +109,12 @@ function visibility({ causal: isCausal, window, keys: real }: Mask, seq: Dim, ke
     if (window !== undefined) conditions.push(less(sub(queryPositions, keyPositions), window));
   }
   if (real) conditions.push(reshape(real, [real.size(0), 1, 1, 1, real.size(1)]));
+  if (segments) {
+    if (!sameDim(seq, keyCount))
+      throw new ShapeError(`attend: segments need as many queries as keys, but there are ${String(seq)} and ${String(keyCount)}.`);
+    const batch = segments.size(0);
+    conditions.push(equal(reshape(segments, [batch, 1, 1, seq, 1]), reshape(segments, [batch, 1, 1, 1, seq])));
+  }
   return conditions.length ? conditions.reduce((a, b) => and(a, b)) : undefined;
 }
 

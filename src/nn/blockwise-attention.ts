@@ -8,7 +8,7 @@ import { customGradient } from "../graph/custom-gradient.js";
 import type { Dim } from "../graph/dim.js";
 import { constant } from "../graph/leaves.js";
 import { add, mul, sub } from "../graph/ops/arithmetic.js";
-import { greaterEqual } from "../graph/ops/compare.js";
+import { and, equal, greaterEqual } from "../graph/ops/compare.js";
 import { matmul } from "../graph/ops/matmul.js";
 import { range } from "../graph/ops/range.js";
 import { sum } from "../graph/ops/reduce.js";
@@ -28,26 +28,40 @@ interface Block {
   readonly end: number;
 }
 
+interface BlockwiseOptions {
+  readonly scale: number;
+  /** int [batch, seq]: the document of each position; a query sees keys of its own alone. */
+  readonly segments?: Tensor;
+}
+
 /** q [batch, heads, seq, headDim], k and v [batch, kvHeads, seq, headDim] with concrete sizes → [batch, heads, seq, headDim] */
-export function blockwiseAttention(q: Tensor, k: Tensor, v: Tensor, { scale }: { readonly scale: number }): Tensor {
+export function blockwiseAttention(q: Tensor, k: Tensor, v: Tensor, options: BlockwiseOptions): Tensor {
   const [output] = customGradient(
-    (query, key, value) => [forward(query as Tensor, key as Tensor, value as Tensor, scale)],
+    (query, key, value) => [forward(query as Tensor, key as Tensor, value as Tensor, options)],
     ({ inputs: [query, key, value], outputs: [out], gradients: [dOut] }) =>
-      backward(query as Tensor, key as Tensor, value as Tensor, out as Tensor, dOut as Tensor, scale),
+      backward(query as Tensor, key as Tensor, value as Tensor, out as Tensor, dOut as Tensor, options),
   )(q, k, v);
   return output as Tensor;
 }
 
-function forward(q: Tensor, k: Tensor, v: Tensor, scale: number): Tensor {
+function forward(q: Tensor, k: Tensor, v: Tensor, options: BlockwiseOptions): Tensor {
   const outputs = blocksOf(q).map((block) => {
-    const weights = blockWeights(q, k, block, scale);
+    const weights = blockWeights(q, k, block, options);
     return ungroup(matmul(weights, keysOf(v, block)), q);
   });
   return concat(outputs, 2);
 }
 
 /** Dao et al. 2022, algorithm 4, with softmax's gradient written as weights · (dWeights − Σ dOut·out). */
-function backward(q: Tensor, k: Tensor, v: Tensor, out: Tensor, dOut: Tensor, scale: number): readonly Tensor[] {
+function backward(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  out: Tensor,
+  dOut: Tensor,
+  options: BlockwiseOptions,
+): readonly Tensor[] {
+  const { scale } = options;
   // Behind the barrier the weights cannot be the ones of the forward pass, kept in memory all the while.
   const lateQ = barrier(q, dOut);
   const lateK = barrier(k, dOut);
@@ -56,7 +70,7 @@ function backward(q: Tensor, k: Tensor, v: Tensor, out: Tensor, dOut: Tensor, sc
   const dK: Tensor[] = [];
   const dV: Tensor[] = [];
   for (const block of blocksOf(q)) {
-    const weights = blockWeights(lateQ, lateK, block, scale); // [batch, kvHeads, group · block, keys]
+    const weights = blockWeights(lateQ, lateK, block, options); // [batch, kvHeads, group · block, keys]
     const dBlock = group(queriesOf(dOut, block), k);
     dV.push(matmul(weights, dBlock, { transposeA: true }));
     const dWeights = matmul(dBlock, keysOf(v, block), { transposeB: true });
@@ -76,18 +90,32 @@ const queriesOf = (x: Tensor, { start, end }: Block): Tensor => slice(x, 2, star
 const keysOf = (x: Tensor, { end }: Block): Tensor => slice(x, 2, 0, end);
 
 /** Attention weights of a block's queries over the keys up to its end: [batch, kvHeads, group · block, keys] */
-function blockWeights(q: Tensor, k: Tensor, block: Block, scale: number): Tensor {
+function blockWeights(q: Tensor, k: Tensor, block: Block, { scale, segments }: BlockwiseOptions): Tensor {
   const scores = matmul(group(queriesOf(q, block), k), keysOf(k, block), { transposeB: true, scale });
   const [batch, kvHeads, rows, keys] = scores.shape as unknown as readonly [Dim, Dim, number, Dim];
   const size = block.end - block.start;
   const byQuery = reshape(scores, [batch, kvHeads, rows / size, size, keys]);
-  return softmax(reshape(add(byQuery, causalBias(block)), scores.shape));
+  // A bias of floats for each row of the batch would be four times as large as the bools that segments make.
+  const masked = segments ? where(visibleInSegment(segments, block), byQuery, MASKED) : add(byQuery, causalBias(block));
+  return softmax(reshape(masked, scores.shape));
+}
+
+/** Which keys are not after the query and of its document, bool [batch, 1, 1, block, keys]. All layers share it. */
+function visibleInSegment(segments: Tensor, { start, end }: Block): Tensor {
+  const batch = segments.size(0);
+  const ofQueries = reshape(slice(segments, 1, start, end), [batch, 1, 1, end - start, 1]);
+  const ofKeys = reshape(slice(segments, 1, 0, end), [batch, 1, 1, 1, end]);
+  return and(notAfter({ start, end }), equal(ofQueries, ofKeys));
 }
 
 /** 0 where a query of the block may see a key, far below any score where it may not: [block, keys]. All layers share it. */
-function causalBias({ start, end }: Block): Tensor {
-  const queryPositions = reshape(range(end - start, "int32", start), [end - start, 1]);
-  return where(greaterEqual(queryPositions, range(end, "int32")), constant(0), constant(MASKED));
+function causalBias(block: Block): Tensor {
+  return where(notAfter(block), constant(0), constant(MASKED));
+}
+
+/** Which keys are not after the query: bool [block, keys] */
+function notAfter({ start, end }: Block): Tensor {
+  return greaterEqual(reshape(range(end - start, "int32", start), [end - start, 1]), range(end, "int32"));
 }
 
 /** Query heads that share a key head become rows of one product: [batch, heads, n, d] → [batch, kvHeads, group · n, d] */

@@ -15,13 +15,14 @@ export interface RotaryOptions {
 
 /** The rotation of one call: its angles are computed once and shared by all layers. */
 export class Rotary {
-  readonly #cos: Tensor; // [seq, headDim / 2]
+  readonly #cos: Tensor; // [seq, headDim / 2], or [batch, 1, seq, headDim / 2]
   readonly #sin: Tensor;
 
-  /** @param positions [seq] whole numbers */
+  /** @param positions whole numbers: [seq], or [batch, seq] where rows have positions of their own */
   constructor(positions: Tensor, { headDim, theta = 10_000 }: RotaryOptions) {
     const frequencies = constant(Array.from({ length: headDim / 2 }, (_, i) => theta ** ((-2 * i) / headDim)));
-    const angles = mul(reshape(cast(positions, "float32"), [-1, 1]), frequencies);
+    const column = positions.rank === 1 ? [-1, 1] : [positions.size(0), 1, positions.size(1), 1];
+    const angles = mul(reshape(cast(positions, "float32"), column), frequencies);
     this.#cos = cos(angles);
     this.#sin = sin(angles);
   }

@@ -1,0 +1,86 @@
+/** What a row of data means, whatever format it came in. */
+
+/** Who speaks in a conversation. */
+export const roles = ["system", "developer", "user", "assistant", "tool"] as const;
+export type Role = (typeof roles)[number];
+
+/** A call that the assistant makes, as in OpenAI's chat API. */
+export interface ToolCall {
+  readonly id?: string;
+  readonly type: "function";
+  readonly function: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> };
+}
+
+/** One turn. The names are those of OpenAI's chat API, which chat templates read. */
+export interface Message {
+  readonly role: Role;
+  readonly content: string;
+  /** What the assistant thought before it spoke. */
+  readonly reasoning_content?: string;
+  readonly tool_calls?: readonly ToolCall[];
+  /** Of a tool's answer: the call that it answers. */
+  readonly tool_call_id?: string;
+  readonly name?: string;
+}
+
+/** A function that the assistant may call, described by JSON Schema, as in OpenAI's chat API. */
+export type ToolDefinition = Readonly<Record<string, unknown>>;
+
+/** A text to continue: pretraining. */
+export interface TextExample {
+  readonly kind: "text";
+  readonly text: string;
+  /** Whether the next example goes on with this document, which was too long to be read in one piece. */
+  readonly continues?: boolean;
+}
+
+/** A conversation whose assistant is to be imitated. */
+export interface ConversationExample {
+  readonly kind: "conversation";
+  readonly messages: readonly Message[];
+  readonly tools?: readonly ToolDefinition[];
+}
+
+/** Two continuations of one conversation, of which one is preferred. */
+export interface PreferenceExample {
+  readonly kind: "preference";
+  readonly prompt: readonly Message[];
+  readonly chosen: readonly Message[];
+  readonly rejected: readonly Message[];
+}
+
+/** A text, or two, and the class it belongs to. */
+export interface ClassificationExample {
+  readonly kind: "classification";
+  readonly text: string;
+  readonly secondText?: string;
+  readonly label: string | number;
+}
+
+/** Words and a label for each. */
+export interface TokenLabelExample {
+  readonly kind: "token-labels";
+  readonly tokens: readonly string[];
+  readonly labels: readonly (string | number)[];
+}
+
+export type Example = TextExample | ConversationExample | PreferenceExample | ClassificationExample | TokenLabelExample;
+export type ExampleKind = Example["kind"];
+
+/** All text of an example, for filters and counts. */
+export function textOf(example: Example): string {
+  const contents = (messages: readonly Message[]) =>
+    messages.map(({ reasoning_content, content }) => (reasoning_content ? `${reasoning_content}\n${content}` : content));
+  switch (example.kind) {
+    case "text":
+      return example.text;
+    case "conversation":
+      return contents(example.messages).join("\n");
+    case "preference":
+      return contents([...example.prompt, ...example.chosen, ...example.rejected]).join("\n");
+    case "classification":
+      return example.secondText === undefined ? example.text : `${example.text}\n${example.secondText}`;
+    case "token-labels":
+      return example.tokens.join(" ");
+  }
+}

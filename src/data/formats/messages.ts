@@ -1,0 +1,130 @@
+/** Turns of a conversation, in the spellings that data has. */
+
+import { type Message, type Role, roles, type ToolCall, type ToolDefinition } from "../example.js";
+import { FieldProblem, has, isRow, listOf, type Row, show, soundText } from "./field-problem.js";
+
+/** What ShareGPT and its relatives call the roles. */
+const otherRoleNames: Readonly<Record<string, Role>> = {
+  human: "user",
+  gpt: "assistant",
+  chatgpt: "assistant",
+  bing: "assistant",
+  bard: "assistant",
+  model: "assistant",
+  observation: "tool",
+  function: "tool",
+  function_response: "tool",
+};
+
+/** How a list of turns is checked. */
+export interface TurnRules {
+  /** Whether somebody must have spoken before the assistant does. Default true. */
+  readonly opened?: boolean;
+  /** Whether the assistant must speak at all. Default true. */
+  readonly answered?: boolean;
+}
+
+/**
+ * The turns in `value`: objects with `role` and `content` (OpenAI, MiniMind) or `from` and `value` (ShareGPT).
+ *
+ * @throws FieldProblem naming the turn: an unknown role, no content, an assistant that speaks first or never
+ */
+export function messagesOf(
+  value: unknown,
+  field: string,
+  { opened = true, answered = true }: TurnRules = {},
+): readonly Message[] {
+  const messages = listOf(value, field).map((turn, i) => messageOf(turn, `${field}[${i}]`));
+  const first = messages.findIndex(({ role }) => role !== "system" && role !== "developer");
+  if (opened && messages[first]?.role === "assistant")
+    throw new FieldProblem(`${field}[${first}]`, "is the assistant's, but nobody has said anything before: expected a user");
+  if (answered && !messages.some(({ role }) => role === "assistant"))
+    throw new FieldProblem(
+      field,
+      `has no turn of the assistant (there are ${[...new Set(messages.map(({ role }) => role))].join(", ")})`,
+    );
+  return messages;
+}
+
+function messageOf(turn: unknown, field: string): Message {
+  if (!isRow(turn)) throw new FieldProblem(field, `is ${show(turn)}, expected an object with role and content`);
+  const [roleField, contentField] = has(turn, "role") || !has(turn, "from") ? ["role", "content"] : ["from", "value"];
+  const spelled = turn[roleField as string];
+  const fromFunctionCall = spelled === "function_call";
+  const role = fromFunctionCall ? "assistant" : roleOf(spelled, `${field}.${roleField}`);
+  const content = contentOf(turn[contentField as string], `${field}.${contentField}`, has(turn, "tool_calls"));
+  const calls = fromFunctionCall
+    ? callsOf(jsonOf(content, `${field}.${contentField}`), `${field}.${contentField}`)
+    : has(turn, "tool_calls") && turn.tool_calls !== ""
+      ? callsOf(jsonOf(turn.tool_calls, `${field}.tool_calls`), `${field}.tool_calls`)
+      : [];
+  const reasoning = has(turn, "reasoning_content") ? soundText(turn.reasoning_content, `${field}.reasoning_content`) : "";
+  if (role !== "system" && content.trim() === "" && calls.length === 0 && reasoning === "")
+    throw new FieldProblem(`${field}.${contentField}`, content === "" ? "is empty" : "is blank");
+  return {
+    role,
+    content: fromFunctionCall ? "" : content,
+    ...(reasoning === "" ? {} : { reasoning_content: reasoning }),
+    ...(calls.length === 0 ? {} : { tool_calls: calls }),
+    ...(has(turn, "tool_call_id") ? { tool_call_id: soundText(turn.tool_call_id, `${field}.tool_call_id`) } : {}),
+    ...(has(turn, "name") ? { name: soundText(turn.name, `${field}.name`) } : {}),
+  };
+}
+
+function roleOf(value: unknown, field: string): Role {
+  const role = typeof value === "string" ? (otherRoleNames[value] ?? value) : value;
+  if ((roles as readonly unknown[]).includes(role)) return role as Role;
+  throw new FieldProblem(field, `is ${show(value)}, expected one of ${[...roles, ...Object.keys(otherRoleNames)].join(", ")}`);
+}
+
+/** A text, or OpenAI's list of parts that are texts. */
+function contentOf(value: unknown, field: string, mayBeMissing: boolean): string {
+  if ((value === undefined || value === null) && mayBeMissing) return "";
+  if (!Array.isArray(value)) return soundText(value, field);
+  return value
+    .map((part: unknown, i) => {
+      if (!isRow(part) || part.type !== "text")
+        throw new FieldProblem(`${field}[${i}]`, `is ${show(isRow(part) ? part.type : part)}, expected a part of type "text"`);
+      return soundText(part.text, `${field}[${i}].text`);
+    })
+    .join("");
+}
+
+/** MiniMind and others keep calls and tools as JSON inside a text. */
+function jsonOf(value: unknown, field: string): unknown {
+  if (typeof value !== "string") return value;
+  try {
+    return JSON.parse(value);
+  } catch (cause) {
+    throw new FieldProblem(field, `is a text that is not JSON: ${(cause as Error).message}`);
+  }
+}
+
+function callsOf(value: unknown, field: string): readonly ToolCall[] {
+  const calls = Array.isArray(value) ? value : [value];
+  return calls.map((call: unknown, i) => {
+    const place = `${field}[${i}]`;
+    const described = isRow(call) ? (isRow(call.function) ? call.function : call) : undefined;
+    if (!described || typeof described.name !== "string")
+      throw new FieldProblem(place, `is ${show(call)}, expected { function: { name, arguments } }`);
+    const parameters = jsonOf(described.arguments ?? {}, `${place}.arguments`);
+    if (!isRow(parameters)) throw new FieldProblem(`${place}.arguments`, `is ${show(parameters)}, expected an object`);
+    const id = (call as Row).id;
+    return {
+      ...(typeof id === "string" ? { id } : {}),
+      type: "function" as const,
+      function: { name: described.name, arguments: parameters },
+    };
+  });
+}
+
+/** The functions that a conversation may call: a list, or its JSON as a text; `undefined` when there are none. */
+export function toolsOf(value: unknown, field: string): readonly ToolDefinition[] | undefined {
+  if (value === undefined || value === null || value === "") return undefined;
+  const tools = jsonOf(value, field);
+  if (!Array.isArray(tools)) throw new FieldProblem(field, `is ${show(tools)}, expected a list of tools`);
+  tools.forEach((tool: unknown, i) => {
+    if (!isRow(tool)) throw new FieldProblem(`${field}[${i}]`, `is ${show(tool)}, expected an object`);
+  });
+  return tools.length === 0 ? undefined : (tools as readonly ToolDefinition[]);
+}
