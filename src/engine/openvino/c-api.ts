@@ -13,6 +13,7 @@ export type Handle = { readonly [handleBrand]: true };
 
 /** An input or output of a compiled model. */
 export interface Port {
+  readonly handle: Handle;
   readonly dtype: DType;
   /** -1 where the size is known only while the model runs. */
   readonly shape: readonly number[];
@@ -165,12 +166,21 @@ export class OpenVino {
     return this.#createdAside("ov_core_compile_model", this.#functions.compile, [core, model, device, entries.length, entries]);
   }
 
-  inputs(compiled: Handle): readonly Port[] {
-    return this.#ports(compiled, this.#functions.countInputs, this.#functions.inputAt);
+  countInputs(compiled: Handle): number {
+    return this.#count("ov_compiled_model_inputs_size", this.#functions.countInputs, compiled);
+  }
+
+  /** The input of a name; `undefined` when the model does not need it. */
+  input(compiled: Handle, name: string): Port | undefined {
+    const handle: [Handle | null] = [null];
+    return this.#functions.inputNamed(compiled, name, handle) === 0 ? this.#port(handle[0] as Handle) : undefined;
   }
 
   outputs(compiled: Handle): readonly Port[] {
-    return this.#ports(compiled, this.#functions.countOutputs, this.#functions.outputAt);
+    const count = this.#count("ov_compiled_model_outputs_size", this.#functions.countOutputs, compiled);
+    return Array.from({ length: count }, (_, index) =>
+      this.#port(this.#created("ov_compiled_model_output_by_index", this.#functions.outputAt, compiled, index)),
+    );
   }
 
   createRequest(compiled: Handle): Handle {
@@ -193,17 +203,14 @@ export class OpenVino {
     return this.#created("ov_tensor_create", this.#functions.createTensor, elementTypes[dtype], shapeStruct(shape));
   }
 
-  setInput(request: Handle, index: number, tensor: Handle): void {
-    this.#check("ov_infer_request_set_input_tensor", this.#functions.setInput(request, index, tensor));
+  /** From now on the request reads an input from this tensor, or writes an output to it. */
+  setTensor(request: Handle, port: Handle, tensor: Handle): void {
+    this.#check("ov_infer_request_set_tensor", this.#functions.setTensor(request, port, tensor));
   }
 
-  setOutput(request: Handle, index: number, tensor: Handle): void {
-    this.#check("ov_infer_request_set_output_tensor", this.#functions.setOutput(request, index, tensor));
-  }
-
-  /** The tensor in which the request puts an output. */
-  outputTensor(request: Handle, index: number): Handle {
-    return this.#created("ov_infer_request_get_output_tensor", this.#functions.getOutput, request, index);
+  /** The tensor that a request reads or writes at a port. */
+  tensorAt(request: Handle, port: Handle): Handle {
+    return this.#created("ov_infer_request_get_tensor", this.#functions.getTensor, request, port);
   }
 
   /** Runs on another thread. */
@@ -258,6 +265,9 @@ export class OpenVino {
   freeCompiled(compiled: Handle): void {
     this.#functions.freeCompiled(compiled);
   }
+  freePort({ handle }: Port): void {
+    this.#functions.freePort(handle);
+  }
   freeRequest(request: Handle): void {
     this.#functions.freeRequest(request);
   }
@@ -265,20 +275,23 @@ export class OpenVino {
     this.#functions.freeTensor(tensor);
   }
 
-  #ports(compiled: Handle, count: KoffiFunction, at: KoffiFunction): readonly Port[] {
+  #count(call: string, count: KoffiFunction, compiled: Handle): number {
     const size: [number | bigint] = [0];
-    this.#check("ov_compiled_model_inputs_size", count(compiled, size));
-    return Array.from({ length: Number(size[0]) }, (_, index) => {
-      const port = this.#created("ov_compiled_model_input_by_index", at, compiled, index);
-      try {
-        return this.#describePort(port);
-      } finally {
-        this.#functions.freePort(port);
-      }
-    });
+    this.#check(call, count(compiled, size));
+    return Number(size[0]);
   }
 
-  #describePort(port: Handle): Port {
+  /** The handle is the port's own. */
+  #port(handle: Handle): Port {
+    try {
+      return { handle, ...this.#describePort(handle) };
+    } catch (error) {
+      this.#functions.freePort(handle);
+      throw error;
+    }
+  }
+
+  #describePort(port: Handle): Omit<Port, "handle"> {
     const elementType: [number] = [0];
     this.#check("ov_port_get_element_type", this.#functions.portElementType(port, elementType));
     const dtype = dtypeOfElementType.get(elementType[0]);
@@ -389,7 +402,7 @@ function declare(koffi: Koffi, library: LibraryHandle) {
     freeCompiled: release("ov_compiled_model_free"),
     countInputs: call("ov_compiled_model_inputs_size", handle, out("size_t")),
     countOutputs: call("ov_compiled_model_outputs_size", handle, out("size_t")),
-    inputAt: call("ov_compiled_model_input_by_index", handle, "size_t", created),
+    inputNamed: call("ov_compiled_model_input_by_name", handle, "str", created),
     outputAt: call("ov_compiled_model_output_by_index", handle, "size_t", created),
     portElementType: call("ov_port_get_element_type", handle, out("int")),
     portShape: call("ov_port_get_partial_shape", handle, out(partialShape)),
@@ -397,9 +410,8 @@ function declare(koffi: Koffi, library: LibraryHandle) {
     freePort: release("ov_output_const_port_free"),
     createRequest: call("ov_compiled_model_create_infer_request", handle, created),
     freeRequest: release("ov_infer_request_free"),
-    setInput: call("ov_infer_request_set_input_tensor_by_index", handle, "size_t", handle),
-    setOutput: call("ov_infer_request_set_output_tensor_by_index", handle, "size_t", handle),
-    getOutput: call("ov_infer_request_get_output_tensor_by_index", handle, "size_t", created),
+    setTensor: call("ov_infer_request_set_tensor_by_const_port", handle, handle, handle),
+    getTensor: call("ov_infer_request_get_tensor_by_const_port", handle, handle, created),
     infer: call("ov_infer_request_infer", handle),
     getProfile: call("ov_infer_request_get_profiling_info", handle, out(profileList)),
     freeProfile: release("ov_profiling_info_list_free", koffi.pointer(profileList)),

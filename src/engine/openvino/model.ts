@@ -9,12 +9,8 @@ import type { ModelSource } from "../engine.js";
 import type { Handle, OpenVino, OperatorProfile, Port } from "./c-api.js";
 import type { HostBuffer } from "./host-buffer.js";
 
-interface NamedPort extends Port {
-  readonly index: number;
-}
-
-/** Where a request puts an output for now. */
-interface Destination {
+/** An output, and where a request puts it for now. */
+interface OutputPort extends Port {
   /** OpenVINO's own memory, made when it is first needed. */
   own: Handle | undefined;
   isOwn: boolean;
@@ -26,15 +22,16 @@ export class OpenVinoModel {
   readonly #library: OpenVino;
   readonly #compiled: Handle;
   readonly #request: Handle;
-  readonly #inputs: ReadonlyMap<string, NamedPort>;
-  readonly #outputs: ReadonlyMap<string, NamedPort & Destination>;
+  /** Those that nothing depends on have no port. */
+  readonly #inputs: ReadonlyMap<string, Port | undefined>;
+  readonly #outputs: ReadonlyMap<string, OutputPort>;
 
   private constructor(
     library: OpenVino,
     compiled: Handle,
     request: Handle,
-    inputs: ReadonlyMap<string, NamedPort>,
-    outputs: ReadonlyMap<string, NamedPort & Destination>,
+    inputs: ReadonlyMap<string, Port | undefined>,
+    outputs: ReadonlyMap<string, OutputPort>,
   ) {
     this.#library = library;
     this.#compiled = compiled;
@@ -62,10 +59,12 @@ export class OpenVinoModel {
       library.freeModel(model);
     }
     try {
-      const inputs = named("inputs", inputNames, library.inputs(compiled));
-      const outputs = named("outputs", outputNames, library.outputs(compiled));
-      const destinations = new Map([...outputs].map(([name, port]) => [name, { ...port, own: undefined, isOwn: true }]));
-      return new OpenVinoModel(library, compiled, library.createRequest(compiled), inputs, destinations);
+      const inputs = new Map(inputNames.map((name) => [name, library.input(compiled, name)]));
+      checkCount("inputs", [...inputs.values()].filter(Boolean).length, library.countInputs(compiled));
+      const outputs = library.outputs(compiled);
+      checkCount("outputs", outputNames.length, outputs.length);
+      const named = new Map(outputs.map((port, i) => [outputNames[i] as string, { ...port, own: undefined, isOwn: true }]));
+      return new OpenVinoModel(library, compiled, library.createRequest(compiled), inputs, named);
     } catch (error) {
       library.freeCompiled(compiled);
       throw error;
@@ -81,15 +80,16 @@ export class OpenVinoModel {
     this.#checkNames(inputs, outputs);
     for (const [name, port] of this.#inputs) {
       const buffer = inputs.get(name) as HostBuffer;
+      if (!port) continue;
       checkFit("input", name, port, buffer);
-      this.#library.setInput(this.#request, port.index, buffer.tensor);
+      this.#library.setTensor(this.#request, port.handle, buffer.tensor);
     }
     const results = new Map<string, HostBuffer>();
     for (const [name, port] of this.#outputs) {
       const given = outputs.get(name) ?? (outputs.has(name) && isStatic(port) ? make(port.dtype, port.shape) : undefined);
       if (given) {
         checkFit("output", name, port, given);
-        this.#library.setOutput(this.#request, port.index, given.tensor);
+        this.#library.setTensor(this.#request, port.handle, given.tensor);
         port.isOwn = false;
         results.set(name, given);
       } else this.#useOwn(port);
@@ -105,6 +105,7 @@ export class OpenVinoModel {
 
   release(): void {
     for (const { own } of this.#outputs.values()) if (own) this.#library.freeTensor(own);
+    for (const port of [...this.#inputs.values(), ...this.#outputs.values()]) if (port) this.#library.freePort(port);
     this.#library.freeRequest(this.#request);
     this.#library.freeCompiled(this.#compiled);
   }
@@ -123,20 +124,20 @@ export class OpenVinoModel {
   }
 
   /** A buffer that was given in an earlier run is not written to again. */
-  #useOwn(port: NamedPort & Destination): void {
+  #useOwn(port: OutputPort): void {
     if (port.isOwn) return;
     port.own ??= this.#library.createTensor(
       port.dtype,
       port.shape.map((size) => Math.max(size, 0)),
     );
-    this.#library.setOutput(this.#request, port.index, port.own);
+    this.#library.setTensor(this.#request, port.handle, port.own);
     port.isOwn = true;
   }
 
   /** What the last run has put into OpenVINO's own memory. */
   #copyOf(name: string, make: MakeBuffer): HostBuffer {
-    const { dtype, index } = this.#outputs.get(name) as NamedPort;
-    const tensor = this.#library.outputTensor(this.#request, index);
+    const { dtype, handle } = this.#outputs.get(name) as OutputPort;
+    const tensor = this.#library.tensorAt(this.#request, handle);
     try {
       const buffer = make(dtype, this.#library.tensorShape(tensor));
       this.#library.copyTensor(tensor, buffer.bytes);
@@ -149,10 +150,9 @@ export class OpenVinoModel {
 
 const isStatic = ({ shape }: Port): boolean => shape.every((size) => size >= 0);
 
-function named(what: string, names: readonly string[], ports: readonly Port[]): ReadonlyMap<string, NamedPort> {
-  if (names.length !== ports.length)
-    throw new TsumikiError("ENGINE", `OpenVINO has left ${ports.length} of the ${names.length} ${what} of the model.`);
-  return new Map(names.map((name, index) => [name, { ...(ports[index] as Port), index }]));
+function checkCount(what: string, expected: number, found: number): void {
+  if (found !== expected)
+    throw new TsumikiError("ENGINE", `OpenVINO made ${found} ${what} of the model where ${expected} were expected.`);
 }
 
 function checkFit(what: string, name: string, { dtype, shape }: Port, buffer: HostBuffer): void {
