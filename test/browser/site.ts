@@ -4,9 +4,10 @@ import { createReadStream, mkdtempSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { extname, join, resolve, sep } from "node:path";
+import { dirname, extname, join, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
+import settings, { isolation } from "../../examples/page/vite.config.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -32,9 +33,6 @@ const mediaTypes: Readonly<Record<string, string>> = {
   ".wasm": "application/wasm",
 };
 
-/** WebAssembly may use threads in pages that come with these two. */
-const isolation = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
-
 /** A page without content, for modules that tests call. */
 const blank = '<!doctype html><html lang="en"><link rel="icon" href="data:,"><title>Tsumiki</title></html>';
 
@@ -43,16 +41,14 @@ export async function openSite({ entry, files = {} }: SiteOptions): Promise<Site
   const isPage = entry.endsWith(".html");
   const path = resolve(root, entry);
   await build({
-    root: isPage ? join(path, "..") : root,
-    base: "./",
+    ...settings,
+    root: isPage ? dirname(path) : root,
     configFile: false,
     logLevel: "error",
-    resolve: { conditions: ["tsumiki-source", "browser", "module"] },
-    worker: { format: "es" },
     build: {
+      ...settings.build,
       outDir: folder,
       emptyOutDir: false,
-      target: "es2023",
       minify: isPage,
       rolldownOptions: {
         input: path,
