@@ -3,6 +3,7 @@
  * `tsumiki/graph` that a model is written with, and `tsumiki/onnx`.
  */
 
+export * from "./chat/index.js";
 export * from "./checkpoint/index.js";
 export * from "./data/index.js";
 export * from "./engine/index.js";

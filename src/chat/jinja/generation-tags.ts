@@ -5,8 +5,8 @@ export const generationFunction = "tsumiki_generation";
 
 /**
  * Writes each `{% generation %}` as a `{% call %}` block, which is what transformers' own extension parses it to. The Jinja library
- * removes the tags before it parses, so this happens in the source; whitespace control (`{%-`, `-%}`) stays with the tag. Text,
- * comments and strings that only look like the tag are left alone.
+ * removes the tags before it parses, so this happens in the source; whitespace control (`{%-`, `-%}`) stays with the tag. Comments
+ * and strings that only look like the tag are left alone.
  */
 export function asCallBlocks(source: string): string {
   let result = "";

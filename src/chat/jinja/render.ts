@@ -117,8 +117,9 @@ class WritingInterpreter extends Interpreter {
       const [first, second] = [this.evaluate(left, scope), this.evaluate(right, scope)];
       if (operator.value === "~") return textValue(pythonText(first) + pythonText(second));
       if (first.type === "StringValue" && second.type === "StringValue") return textValue(first.value + second.value);
-      if (first.type === "StringValue" && second.type !== "UndefinedValue")
-        throw new TypeError(`can only concatenate str (not ${JSON.stringify(pythonType(second))}) to str`);
+      const someUndefined = first.type === "UndefinedValue" || second.type === "UndefinedValue"; // the library's own error says it
+      if ((first.type === "StringValue" || second.type === "StringValue") && !someUndefined)
+        throw new TypeError(`a ${pythonType(first)} and a ${pythonType(second)} cannot be added`);
     }
     if (type === "FilterExpression" && filter?.type === "Identifier" && (filter.value === "string" || filter.value === "trim")) {
       const text = pythonText(this.evaluate(operand, scope));
