@@ -13,6 +13,8 @@ export interface DeviceReport {
 export interface EngineSettings {
   readonly device: Device;
   readonly threads?: number;
+  /** A folder for compiled models, where the engine can keep them. */
+  readonly cacheFolder?: string;
   /** onnxruntime-web in a page: where its .wasm and .mjs files are served. */
   readonly wasmPaths?: string;
 }
@@ -23,7 +25,7 @@ export interface EngineProvider {
   /** A name that several providers answer to: `onnxruntime` is onnxruntime-node or onnxruntime-web. */
   readonly family: string;
   readonly devices: readonly Device[];
-  /** The fastest device that is sure to be here, found out quickly; `undefined` when there is none. */
+  /** The fastest device that is sure to be here, found out quickly; `undefined` or ENGINE_ABSENT, with what to install, when there is none. */
   preferredDevice(): Promise<Device | undefined>;
   /** How programs are told to this engine on a device. */
   lowering(device: Device): Promise<Lowering>;

@@ -35,4 +35,30 @@ const nodeProvider: EngineProvider = {
   },
 };
 
-export const engineProviders: readonly EngineProvider[] = [nodeProvider, webProvider(["wasm"]), referenceProvider];
+const openVinoProvider: EngineProvider = {
+  name: "openvino",
+  family: "openvino",
+  devices: ["cpu"],
+  lowering: async () => (await import("./openvino/lowering.js")).openVinoLowering,
+  async preferredDevice() {
+    await (await import("./openvino/library.js")).findOpenVino();
+    return "cpu";
+  },
+  async detect() {
+    const { findOpenVino } = await import("./openvino/library.js");
+    const { library, core, version, path, origin } = await findOpenVino();
+    const detail = `${library.property(core, "CPU", "FULL_DEVICE_NAME").trim()}; ${origin}, ${path}`;
+    return { version, devices: [{ device: "cpu", present: true, detail }] };
+  },
+  async create({ threads, cacheFolder }) {
+    const { openVino } = await import("./openvino/engine.js");
+    return openVino({ ...(threads !== undefined && { threads }), ...(cacheFolder !== undefined && { cacheFolder }) });
+  },
+};
+
+export const engineProviders: readonly EngineProvider[] = [
+  openVinoProvider,
+  nodeProvider,
+  webProvider(["wasm"]),
+  referenceProvider,
+];

@@ -6,12 +6,14 @@ import { type Device, type Engine, type Lowering, noLowering } from "./engine.js
 import type { DeviceReport, EngineProvider } from "./provider.js";
 
 export interface EngineOptions {
-  /** `onnxruntime` (onnxruntime-node in Node, onnxruntime-web in a page), either of those two, or `reference`. Default: `auto`. */
+  /** `openvino`, `onnxruntime` (onnxruntime-node in Node, onnxruntime-web in a page), either of those two, or `reference`. Default: `auto`. */
   readonly engine?: string;
   /** Default: `auto`, the fastest that is sure to be here. */
   readonly device?: Device | "auto";
   /** Threads that one operator may use. Default: about one for each core. */
   readonly threads?: number;
+  /** OpenVINO: a folder in which compiled models are kept, so that the next time they are loaded at once. Default: none are. */
+  readonly cacheFolder?: string;
   /** Run in a worker, so that this thread stays responsive. Default: false. */
   readonly worker?: boolean;
   /** onnxruntime-web in a page: where its .wasm and .mjs files are served. Default: where the bundler put them. */

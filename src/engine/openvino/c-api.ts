@@ -106,7 +106,8 @@ export async function loadOpenVino(path: string): Promise<OpenVino> {
 
 export class OpenVino {
   readonly #koffi: Koffi;
-  readonly #functions;
+  readonly #library: LibraryHandle;
+  #declared: ReturnType<typeof declare> | undefined;
   readonly #free: KoffiFunction;
   readonly #lastMessage: () => string | null;
   readonly #deepStacks: boolean;
@@ -114,18 +115,33 @@ export class OpenVino {
   constructor(koffi: Koffi, library: LibraryHandle, deepStacks: boolean) {
     this.#koffi = koffi;
     this.#deepStacks = deepStacks;
-    this.#functions = declare(koffi, library);
+    this.#library = library;
     this.#free = library.func("ov_free", "void", ["void *"]);
     this.#lastMessage = library.func("ov_get_last_err_msg", koffi.disposable("str", this.#free), []);
   }
 
   /** `2026.4.1-22187-...`: the build number. */
   version(): string {
+    const struct = this.#koffi.struct({ buildNumber: "void *", description: "void *" });
+    const pointer = this.#koffi.pointer(struct);
     const version: { buildNumber?: unknown } = {};
-    this.#check("ov_get_openvino_version", this.#functions.getVersion(version));
+    this.#check(
+      "ov_get_openvino_version",
+      this.#library.func("ov_get_openvino_version", "int", [this.#koffi.out(pointer)])(version) as number,
+    );
     const text = this.#koffi.decode.string(version.buildNumber);
-    this.#functions.freeVersion(version);
+    this.#library.func("ov_version_free", "void", [pointer])(version);
     return text;
+  }
+
+  /** To be called before anything but `version`: functions come and go with versions. */
+  declareFunctions(): void {
+    this.#declared = declare(this.#koffi, this.#library);
+  }
+
+  get #functions(): ReturnType<typeof declare> {
+    if (!this.#declared) throw new Error("The functions of OpenVINO's C library have not been declared.");
+    return this.#declared;
   }
 
   /** Where memory lies. */
@@ -162,8 +178,20 @@ export class OpenVino {
   }
 
   async compile(core: Handle, model: Handle, device: string, properties: Readonly<Record<string, string>>): Promise<Handle> {
-    const entries = Object.entries(properties).map(([key, value]) => ({ key, value }));
-    return this.#createdAside("ov_core_compile_model", this.#functions.compile, [core, model, device, entries.length, entries]);
+    const { compile, compileHere } = this.#functions;
+    const entries = Object.entries(properties);
+    if (compile)
+      return this.#createdAside("ov_core_compile_model_props", compile, [
+        core,
+        model,
+        device,
+        entries.length,
+        entries.map(([key, value]) => ({ key, value })),
+      ]);
+    const handle: [Handle | null] = [null];
+    const variadic = entries.flatMap(([key, value]) => ["str", key, "str", value]);
+    this.#check("ov_core_compile_model", compileHere(core, model, device, 2 * entries.length, handle, ...variadic) as number);
+    return handle[0] as Handle;
   }
 
   countInputs(compiled: Handle): number {
@@ -370,7 +398,6 @@ function declare(koffi: Koffi, library: LibraryHandle) {
   const shape = koffi.struct({ rank: int64, dims: koffi.pointer(int64) });
   const dimension = koffi.struct({ min: int64, max: int64 });
   const partialShape = koffi.struct({ rank: dimension, dims: koffi.pointer(dimension) });
-  const version = koffi.struct({ buildNumber: "void *", description: "void *" });
   const property = koffi.struct({ key: "str", value: "str" });
   const profile = koffi.struct({
     status: "int",
@@ -386,19 +413,26 @@ function declare(koffi: Koffi, library: LibraryHandle) {
   const out = (type: TypeSpec) => koffi.out(koffi.pointer(type));
   const created = out(handle);
   const call = (name: string, ...parameters: readonly TypeSpec[]) => library.func(name, "int", [...parameters]);
+  const optional = (name: string, ...parameters: readonly TypeSpec[]): KoffiFunction | undefined => {
+    try {
+      return call(name, ...parameters);
+    } catch {
+      return undefined;
+    }
+  };
   const release = (name: string, type: TypeSpec = handle) => library.func(name, "void", [type]);
   return {
     dimension,
     profile,
-    getVersion: call("ov_get_openvino_version", out(version)),
-    freeVersion: release("ov_version_free", koffi.pointer(version)),
     createCore: call("ov_core_create", created),
     freeCore: release("ov_core_free"),
     getProperty: call("ov_core_get_property", handle, "str", "str", created),
     readModel: call("ov_core_read_model", handle, "str", "str", created),
     readModelFromMemory: call("ov_core_read_model_from_memory_buffer", handle, handle, "size_t", handle, created),
     freeModel: release("ov_model_free"),
-    compile: call("ov_core_compile_model_props", handle, handle, "str", "size_t", koffi.pointer(property), created),
+    // Not in the first releases of 2026. A function with a variable number of parameters blocks the thread that calls it.
+    compile: optional("ov_core_compile_model_props", handle, handle, "str", "size_t", koffi.pointer(property), created),
+    compileHere: call("ov_core_compile_model", handle, handle, "str", "size_t", created, "..."),
     freeCompiled: release("ov_compiled_model_free"),
     countInputs: call("ov_compiled_model_inputs_size", handle, out("size_t")),
     countOutputs: call("ov_compiled_model_outputs_size", handle, out("size_t")),
