@@ -1,30 +1,6 @@
 /** What a row of data means, whatever format it came in. */
 
-/** Who speaks in a conversation. */
-export const roles = ["system", "developer", "user", "assistant", "tool"] as const;
-export type Role = (typeof roles)[number];
-
-/** A call that the assistant makes, as in OpenAI's chat API. */
-export interface ToolCall {
-  readonly id?: string;
-  readonly type: "function";
-  readonly function: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> };
-}
-
-/** One turn. The names are those of OpenAI's chat API, which chat templates read. */
-export interface Message {
-  readonly role: Role;
-  readonly content: string;
-  /** What the assistant thought before it spoke. */
-  readonly reasoning_content?: string;
-  readonly tool_calls?: readonly ToolCall[];
-  /** Of a tool's answer: the call that it answers. */
-  readonly tool_call_id?: string;
-  readonly name?: string;
-}
-
-/** A function that the assistant may call, described by JSON Schema, as in OpenAI's chat API. */
-export type ToolDefinition = Readonly<Record<string, unknown>>;
+import type { Conversation, Message } from "../chat/conversation.js";
 
 /** A text to continue: pretraining. */
 export interface TextExample {
@@ -35,10 +11,8 @@ export interface TextExample {
 }
 
 /** A conversation whose assistant is to be imitated. */
-export interface ConversationExample {
+export interface ConversationExample extends Conversation {
   readonly kind: "conversation";
-  readonly messages: readonly Message[];
-  readonly tools?: readonly ToolDefinition[];
 }
 
 /** Two continuations of one conversation, of which one is preferred. */
@@ -70,7 +44,10 @@ export type ExampleKind = Example["kind"];
 /** All text of an example, for filters and counts. */
 export function textOf(example: Example): string {
   const contents = (messages: readonly Message[]) =>
-    messages.map(({ reasoning_content, content }) => (reasoning_content ? `${reasoning_content}\n${content}` : content));
+    messages.flatMap(({ reasoning_content, content }) => [
+      ...(reasoning_content ? [reasoning_content] : []),
+      ...(typeof content === "string" ? [content] : (content ?? []).flatMap(({ text }) => text ?? [])),
+    ]);
   switch (example.kind) {
     case "text":
       return example.text;

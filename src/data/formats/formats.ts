@@ -1,6 +1,7 @@
 /** The formats of rows that are known here: how each is told by its fields, and what its rows mean. */
 
-import type { Example, ExampleKind, Message } from "../example.js";
+import type { Message } from "../../chat/conversation.js";
+import type { Example, ExampleKind } from "../example.js";
 import { FieldProblem, has, isRow, listOf, type Row, show, soundText, wholeText } from "./field-problem.js";
 import { messagesOf, toolsOf } from "./messages.js";
 

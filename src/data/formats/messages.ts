@@ -1,6 +1,6 @@
 /** Turns of a conversation, in the spellings that data has. */
 
-import { type Message, type Role, roles, type ToolCall, type ToolDefinition } from "../example.js";
+import { type Message, type Role, roles, type Tool, type ToolCall } from "../../chat/conversation.js";
 import { FieldProblem, has, isRow, listOf, type Row, show, soundText } from "./field-problem.js";
 
 /** What ShareGPT and its relatives call the roles. */
@@ -36,8 +36,12 @@ export function messagesOf(
 ): readonly Message[] {
   const messages = listOf(value, field).map((turn, i) => messageOf(turn, `${field}[${i}]`));
   const first = messages.findIndex(({ role }) => role !== "system" && role !== "developer");
-  if (opened && messages[first]?.role === "assistant")
-    throw new FieldProblem(`${field}[${first}]`, "is the assistant's, but nobody has said anything before: expected a user");
+  const opener = messages[first]?.role;
+  if (opened && (opener === "assistant" || opener === "tool"))
+    throw new FieldProblem(
+      `${field}[${first}]`,
+      `is ${opener === "tool" ? "a tool's" : "the assistant's"}, but nobody has said anything before: expected a user`,
+    );
   if (answered && !messages.some(({ role }) => role === "assistant"))
     throw new FieldProblem(
       field,
@@ -119,12 +123,16 @@ function callsOf(value: unknown, field: string): readonly ToolCall[] {
 }
 
 /** The functions that a conversation may call: a list, or its JSON as a text; `undefined` when there are none. */
-export function toolsOf(value: unknown, field: string): readonly ToolDefinition[] | undefined {
+export function toolsOf(value: unknown, field: string): readonly Tool[] | undefined {
   if (value === undefined || value === null || value === "") return undefined;
   const tools = jsonOf(value, field);
   if (!Array.isArray(tools)) throw new FieldProblem(field, `is ${show(tools)}, expected a list of tools`);
-  tools.forEach((tool: unknown, i) => {
-    if (!isRow(tool)) throw new FieldProblem(`${field}[${i}]`, `is ${show(tool)}, expected an object`);
+  const checked = tools.map((tool: unknown, i): Tool => {
+    // Some data has the function without its frame.
+    const described = isRow(tool) ? (isRow(tool.function) ? tool.function : tool) : undefined;
+    if (!described || typeof described.name !== "string")
+      throw new FieldProblem(`${field}[${i}]`, `is ${show(tool)}, expected { type: "function", function: { name, ... } }`);
+    return { type: "function", function: described as Tool["function"] };
   });
-  return tools.length === 0 ? undefined : (tools as readonly ToolDefinition[]);
+  return checked.length === 0 ? undefined : checked;
 }
