@@ -10,6 +10,13 @@ export interface TokenBatch {
   readonly ids: HostArray<"int32">;
   /** The token that follows each id, or `ignoredLabel`. [batch, seq] */
   readonly labels: HostArray<"int32">;
+  /**
+   * Where rows hold several documents: which of them each place belongs to, counted from 1 in each row, and 0 where the row is filled
+   * up. Attention must not reach from one to another. [batch, seq]
+   */
+  readonly segments?: HostArray<"int32">;
+  /** With segments: the place of each token in its own, from 0. [batch, seq] */
+  readonly positions?: HostArray<"int32">;
 }
 
 /** A place in the stream of training data: plain data that a checkpoint can hold. */
@@ -17,7 +24,7 @@ export interface DataPosition {
   /** Chooses the order of the data. */
   readonly seed: number;
   readonly epoch: number;
-  /** Windows of this epoch that have been read. */
+  /** Windows (rows of a batch) of this epoch that have been read. */
   readonly window: number;
 }
 
@@ -28,6 +35,8 @@ export interface DataSource {
   readonly context: number;
   /** One more than the largest id that can occur. */
   readonly vocabSize: number;
+  /** Whether all batches have segments and positions. Default: none has. */
+  readonly segmented?: boolean;
   /**
    * The batch at `position`, and where the next one starts: a pure function of position and batch size. Batches are always
    * [batchSize, context]; where an epoch has fewer windows left, the other rows have ignored labels alone.

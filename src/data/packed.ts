@@ -1,57 +1,99 @@
-/** A text as one sequence of tokens, cut into windows. */
+/** Tokens of documents as rows of batches. */
 
 import { ArgumentError, TsumikiError } from "../errors.js";
 import type { Tokenizer } from "../tokenizer/index.js";
+import { bestFitEpochs, documentSpans } from "./best-fit.js";
 import type { DataPosition, DataSource, TokenBatch } from "./data-source.js";
-import { randomWindow, shuffledWindows, windowBatch, windowsPerEpoch } from "./windows.js";
+import { documentAt, encodeDocuments, type TokenDocuments } from "./tokens/token-documents.js";
+import { randomWindow, rowsBatch, type Span, shuffledWindows, windowsPerEpoch } from "./windows.js";
 
 export interface PackedOptions {
-  /** Tokens in a window. */
+  /** Tokens in a row. */
   context: number;
-  /** The part of the tokens, at the end of the text, that is kept for validation; 0 for none. Default 0.1. */
+  /** The part of the tokens, at the end, that is kept for validation; 0 for none. Default 0.1. */
   validationShare?: number;
   /**
-   * "shuffled" (the default): each epoch reads windows that do not overlap, from a random offset, in a random order.
-   * "random": each window starts anywhere, as in nanoGPT; an epoch is then as many windows as "shuffled" reads.
+   * How rows are cut. "shuffled" (the default): each epoch reads windows of all tokens in a row that do not overlap, from a random
+   * offset, in a random order. "random": each window starts anywhere, as in nanoGPT; an epoch is then as many windows as "shuffled"
+   * reads. "bestFit": documents stay whole where they fit into a row, and rows are filled with those that fit best (Ding et al. 2024).
    */
-  sampling?: "shuffled" | "random";
+  sampling?: "shuffled" | "random" | "bestFit";
 }
 
-export interface PackedText extends DataSource {
-  readonly trainTokens: Int32Array;
-  /** The sequence that `validation` reads; its first token is only read from. */
-  readonly validationTokens: Int32Array;
+export interface PackedDocuments extends DataSource {
+  readonly trainTokenCount: number;
   /** Bytes of UTF-8 that a token stands for, on average. */
   readonly bytesPerToken: number;
 }
 
+export interface PackedText extends PackedDocuments {
+  readonly trainTokens: Int32Array;
+  /** The sequence that `validation` reads; its first token is only read from. */
+  readonly validationTokens: Int32Array;
+}
+
 /**
- * Encodes `text` as one sequence, keeps the end of it for validation and reads the rest in windows.
+ * Encodes `text` as one document, keeps the end of it for validation and reads the rest in rows.
  *
- * @throws TsumikiError DATA when the text is empty or too short for a window, TOKENIZER when it cannot be encoded
+ * @throws TsumikiError DATA when the text is empty or too short for a row, TOKENIZER when it cannot be encoded
  */
 export function packed(text: string, tokenizer: Tokenizer, options: PackedOptions): PackedText {
+  if (text === "") throw new TsumikiError("DATA", "The text is empty: there is nothing to learn from.");
+  const documents = encodeDocuments([text], tokenizer);
+  const data = packedDocuments(documents, options);
+  const cut = data.trainTokenCount;
+  const all = documents.starts.at(-1) as number;
+  return { ...data, trainTokens: documents.read(0, cut), validationTokens: documents.read(cut, all) };
+}
+
+/**
+ * Documents one after the other in rows. Where there are several, batches say which token belongs to which, so that attention stays
+ * within each and positions begin anew; a document that does not fit into its row goes on in another, as if it began there.
+ *
+ * The part for validation begins with a document, if one begins near enough.
+ *
+ * @throws TsumikiError DATA when there are too few tokens for a row, ARGUMENT for options out of their domain
+ */
+export function packedDocuments(documents: TokenDocuments, options: PackedOptions): PackedDocuments {
   const { context, validationShare = 0.1, sampling = "shuffled" } = options;
   checkWhole("context", context);
   if (!(validationShare >= 0 && validationShare < 1))
     throw new ArgumentError(
       `validationShare is a part of the text, from 0 up to but not including 1, but ${validationShare} was given.`,
     );
-  if (text === "") throw new TsumikiError("DATA", "The text is empty: there is nothing to learn from.");
+  const { tokenizer, starts } = documents;
+  const segmented = starts.length > 2;
+  const tokenCount = starts.at(-1) as number;
+  const cut = placeToCut(starts, validationShare);
+  checkLengths(cut, tokenCount - cut, options, tokenCount);
 
-  const tokens = tokenizer.encode(text);
-  const cut = Math.floor(tokens.length * (1 - validationShare));
-  const trainTokens = tokens.subarray(0, cut);
-  const validationTokens = tokens.subarray(cut);
-  checkLengths(trainTokens.length, validationTokens.length, options, tokens.length);
+  const batchOf = (rows: readonly (readonly Span[])[], batchSize: number) =>
+    rowsBatch(documents, rows, { batchSize, context, segmented });
+  const windowFrom = (start: number, limit: number): readonly Span[] => [{ start, end: Math.min(start + context, limit - 1) }];
 
-  const windows = windowsPerEpoch(trainTokens.length, context);
-  const order = shuffledWindows(trainTokens.length, context);
+  /** The rows of an epoch by their place, but for "random". */
+  const rowsInOrder = () => {
+    if (sampling === "bestFit") {
+      const { rowsPerEpoch, row } = bestFitEpochs(documentSpans(starts, 0, cut, context), context);
+      if (rowsPerEpoch === 0)
+        throw new TsumikiError("DATA", "No document to train on has two tokens: there is nothing to predict.");
+      return { count: rowsPerEpoch, row };
+    }
+    const order = shuffledWindows(cut, context);
+    return {
+      count: windowsPerEpoch(cut, context),
+      row: (seed: number, epoch: number, place: number) => windowFrom(order(seed, epoch)[place] as number, cut),
+    };
+  };
+  const { count: windows, row: rowAt } = rowsInOrder();
 
-  const shuffledBatch = ({ seed, epoch, window }: DataPosition, batchSize: number) => {
+  const orderedBatch = ({ seed, epoch, window }: DataPosition, batchSize: number) => {
     const end = Math.min(window + batchSize, windows);
-    const batch = windowBatch(trainTokens, [...order(seed, epoch).subarray(window, end)], batchSize, context);
-    return { batch, next: end === windows ? { seed, epoch: epoch + 1, window: 0 } : { seed, epoch, window: end } };
+    const rows = Array.from({ length: end - window }, (_, i) => rowAt(seed, epoch, window + i));
+    return {
+      batch: batchOf(rows, batchSize),
+      next: end === windows ? { seed, epoch: epoch + 1, window: 0 } : { seed, epoch, window: end },
+    };
   };
 
   const randomBatch = ({ seed, epoch, window }: DataPosition, batchSize: number) => {
@@ -60,41 +102,79 @@ export function packed(text: string, tokenizer: Tokenizer, options: PackedOption
       epoch: epoch + Math.floor((window + row) / windows),
       window: (window + row) % windows,
     });
-    const rows = Array.from({ length: batchSize }, (_, row) => position(row));
-    const starts = rows.map((row) => randomWindow(trainTokens.length, context, seed, row.epoch, row.window));
-    return { batch: windowBatch(trainTokens, starts, batchSize, context), next: position(batchSize) };
+    const rows = Array.from({ length: batchSize }, (_, i) => {
+      const row = position(i);
+      return windowFrom(randomWindow(cut, context, seed, row.epoch, row.window), cut);
+    });
+    return { batch: batchOf(rows, batchSize), next: position(batchSize) };
   };
+
+  function* validation(batchSize: number): Iterable<TokenBatch> {
+    checkWhole("batchSize", batchSize);
+    for (let start = cut; start < tokenCount - 1; start += batchSize * context) {
+      const rows = Math.min(batchSize, Math.ceil((tokenCount - 1 - start) / context));
+      yield batchOf(
+        Array.from({ length: rows }, (_, row) => windowFrom(start + row * context, tokenCount)),
+        batchSize,
+      );
+    }
+  }
 
   return {
     context,
     vocabSize: tokenizer.vocabSize,
-    trainTokens,
-    validationTokens,
-    bytesPerToken: tokenizer.byteLength(tokens) / tokens.length,
+    segmented,
+    trainTokenCount: cut,
+    bytesPerToken: documents.textBytes / tokenCount,
     batch(position, batchSize) {
       checkWhole("batchSize", batchSize);
       checkPosition(position, windows);
-      return sampling === "random" ? randomBatch(position, batchSize) : shuffledBatch(position, batchSize);
+      return sampling === "random" ? randomBatch(position, batchSize) : orderedBatch(position, batchSize);
     },
     batchesPerEpoch(batchSize) {
       checkWhole("batchSize", batchSize);
       return Math.ceil(windows / batchSize);
     },
-    validation(batchSize) {
-      checkWhole("batchSize", batchSize);
-      return batchesInOrder(validationTokens, batchSize, context);
-    },
-    validationTokenCount: Math.max(0, validationTokens.length - 1),
-    validationBytes: tokenizer.byteLength(validationTokens.subarray(1)),
+    validation,
+    ...predicted(documents, cut, tokenCount),
   };
 }
 
-function* batchesInOrder(tokens: Int32Array, batchSize: number, context: number): Iterable<TokenBatch> {
-  for (let start = 0; start < tokens.length - 1; start += batchSize * context) {
-    const rows = Math.min(batchSize, Math.ceil((tokens.length - 1 - start) / context));
-    const starts = Array.from({ length: rows }, (_, row) => start + row * context);
-    yield windowBatch(tokens, starts, batchSize, context);
+/** How many tokens follow another of their document and count for the loss, and the length of their text. */
+function predicted(
+  documents: TokenDocuments,
+  from: number,
+  to: number,
+): { validationTokenCount: number; validationBytes: number } {
+  const { starts, separator, tokenizer } = documents;
+  const tokensAtOnce = 1 << 20;
+  let [validationTokenCount, validationBytes] = [0, 0];
+  let document = documentAt(starts, from);
+  for (let start = from; start < to; start += tokensAtOnce) {
+    const end = Math.min(start + tokensAtOnce, to);
+    const ids = documents.read(start, end);
+    const mask = documents.readLossMask(start, end) ?? new Uint8Array(ids.length).fill(1);
+    if (start === from) mask[0] = 0;
+    for (; (starts[document] as number) < end; document++) {
+      const first = starts[document] as number;
+      if (first >= start) mask[first - start] = 0;
+      if (document === starts.length - 1) break;
+    }
+    validationTokenCount += mask.reduce((sum, counts) => sum + counts, 0);
+    validationBytes += tokenizer.byteLength(ids.filter((id, i) => mask[i] === 1 && id !== separator));
   }
+  return { validationTokenCount, validationBytes };
+}
+
+/** The number of tokens to train on: a share of all, or up to a document's beginning that is not further away than half the rest. */
+function placeToCut(starts: Float64Array, validationShare: number): number {
+  const tokenCount = starts.at(-1) as number;
+  const share = Math.floor(tokenCount * (1 - validationShare));
+  if (validationShare === 0 || share >= tokenCount) return share;
+  const document = documentAt(starts, share);
+  const [before, after] = [starts[document] as number, starts[document + 1] as number];
+  const nearest = share - before <= after - share ? before : after;
+  return Math.abs(nearest - share) <= (tokenCount - share) / 2 ? nearest : share;
 }
 
 function checkWhole(name: string, value: number): void {
@@ -102,8 +182,13 @@ function checkWhole(name: string, value: number): void {
     throw new ArgumentError(`${name} is a whole number of at least 1, but ${value} was given.`);
 }
 
-function checkLengths(train: number, heldOut: number, { context, validationShare = 0.1 }: PackedOptions, all: number): void {
-  if (train <= context) {
+function checkLengths(
+  train: number,
+  heldOut: number,
+  { context, validationShare = 0.1, sampling }: PackedOptions,
+  all: number,
+): void {
+  if (sampling !== "bestFit" && train <= context) {
     throw new TsumikiError(
       "DATA",
       `The context is ${context} tokens, but only ${train} of the text's ${all} tokens are left to train on (${context + 1} are needed: a ` +
