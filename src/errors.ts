@@ -13,6 +13,7 @@ export type ErrorCode =
   | "STATE" // parameters, buffers or optimizer state are inconsistent
   | "RELEASED" // a program or buffer was used after its release
   | "ENGINE_ABSENT" // an engine or device is not installed here
+  | "PRECISION" // an engine does not compute in the precision that was asked for
   | "ENGINE" // an engine refused a model or failed while it ran
   | "ABORTED" // an AbortSignal stopped the work
   | "NOT_FINITE" // a loss or a value became NaN or infinite

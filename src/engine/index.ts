@@ -14,6 +14,7 @@ export {
 } from "./engine.js";
 export { modelSource } from "./model-source.js";
 export { type FallenBack, type OperatorTime, operatorsOnCpu, type ProfileOptions, profileOperators } from "./placement.js";
+export { choosePrecision, type PrecisionChoice } from "./precision.js";
 export type { DeviceReport, EngineProvider, EngineSettings } from "./provider.js";
 export { createEngine, detectEngines, type EngineOptions, type EngineReport } from "./registry.js";
 export { inWorker } from "./worker/engine.js";

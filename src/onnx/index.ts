@@ -1,9 +1,11 @@
 /** The graph as an ONNX model: passes and the writer. */
 
 export {
+  bfloat16Products,
   broadcastInOperators,
   commonSubexpressions,
   optimize,
+  type Precision,
   simplify,
   standardPasses,
   transposeIntoMatmul,

@@ -6,6 +6,7 @@
 import "../graph/methods.js"; // whoever gets tensors from here finds their methods
 import { defaultEngine } from "../engine/default.js";
 import type { Engine } from "../engine/engine.js";
+import { choosePrecision, type PrecisionChoice } from "../engine/precision.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
 import { type Atom, bindShape, type Shape } from "../graph/dim.js";
 import type { Graph } from "../graph/graph.js";
@@ -34,6 +35,11 @@ export interface CompileOptions {
   readonly specialize?: boolean;
   /** Weights become part of the program, which then runs faster; it is compiled again when they have changed. Default: no. */
   readonly frozen?: boolean;
+  /**
+   * What products of matrices are computed in; weights, their updates, norms, softmax and losses stay float32. `auto`: bf16
+   * where the engine multiplies faster in it. Throws PRECISION at the first call where the engine has no bfloat16. Default fp32.
+   */
+  readonly precision?: PrecisionChoice;
   /** Seed of dropout and other noise. Default 0. */
   readonly seed?: number;
   /** How many compiled variants (sizes, fetches) are kept; the least recently used one goes first. Default 8. */
@@ -305,7 +311,8 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
     fetch: readonly string[],
   ): Promise<{ readonly variant: Variant; readonly seconds: number }> {
     const sizes = this.#specializes ? [...bindings.values()].join() : "symbolic";
-    const key = `${sizes}|${[...fetch].sort().join()}`;
+    const precision = await choosePrecision(engine, this.#options.precision ?? "fp32");
+    const key = `${sizes}|${precision}|${[...fetch].sort().join()}`;
     const cached = this.#variants.get(key);
     // Deleted and set again: the map's order is then the order of use.
     this.#variants.delete(key);
@@ -316,7 +323,7 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
     await cached?.release();
     const started = performance.now();
     const { graph } = this.#specialized(bindings, fetch);
-    const variant = await Variant.load(engine, graph, { frozen: this.#options.frozen ?? false });
+    const variant = await Variant.load(engine, graph, { frozen: this.#options.frozen ?? false, precision });
     this.#variants.set(key, variant);
     await this.#evict();
     return { variant, seconds: (performance.now() - started) / 1000 };

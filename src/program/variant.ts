@@ -5,7 +5,7 @@ import { modelSource } from "../engine/model-source.js";
 import { type Atom, bindShape, isStaticShape } from "../graph/dim.js";
 import { type HostArray, ResultArray } from "../graph/host-array.js";
 import type { Variable } from "../graph/variable.js";
-import { optimize } from "../onnx/passes/index.js";
+import { optimize, type Precision } from "../onnx/passes/index.js";
 import type { ExternalConstant } from "../onnx/writer.js";
 import type { ProgramGraph } from "./build.js";
 import { drawNoise, type NoiseKey } from "./noise.js";
@@ -13,6 +13,7 @@ import { type StateStore, stateStore } from "./store.js";
 
 interface VariantOptions {
   readonly frozen: boolean;
+  readonly precision: Precision;
 }
 
 export interface VariantRun {
@@ -39,7 +40,7 @@ export class Variant {
     this.#frozenVersions = frozenVersions;
   }
 
-  static async load(engine: Engine, program: ProgramGraph, { frozen }: VariantOptions): Promise<Variant> {
+  static async load(engine: Engine, program: ProgramGraph, { frozen, precision }: VariantOptions): Promise<Variant> {
     const updated = new Set(program.updates.values());
     const constants = new Map<string, HostArray | ExternalConstant>();
     const files = new Map<string, ExternalFile>();
@@ -51,7 +52,7 @@ export class Variant {
         versions.set(variable, variable.version);
         constants.set(name, await frozenValue(variable, files));
       }
-    const source = modelSource(engine, optimize(program), { frozen: constants, externalFiles: [...files.values()] });
+    const source = modelSource(engine, optimize(program, precision), { frozen: constants, externalFiles: [...files.values()] });
     const model = await engine.load(source);
     return new Variant(engine, program, model, versions);
   }
