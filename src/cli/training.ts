@@ -19,7 +19,7 @@ export interface Advice {
 /** Trains and prints to standard output. `recipe` may be left out where a run is resumed. */
 export async function trainAndReport(
   recipe: RecipeInput | undefined,
-  options: Pick<RunTrainingOptions, "directory" | "resume" | "overwrite">,
+  options: Pick<RunTrainingOptions, "directory" | "resume" | "overwrite" | "allowEngineChange">,
   advise: (directory: string) => Advice,
 ): Promise<RunResult> {
   const where = shortPath(options.directory);

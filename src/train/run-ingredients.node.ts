@@ -4,7 +4,6 @@ import { createHash } from "node:crypto";
 import { joinDocuments } from "../data/corpora.js";
 import { corpus, textFile } from "../data/corpus.js";
 import { type PackedText, packed } from "../data/packed.js";
-import type { Engine } from "../engine/engine.js";
 import { TsumikiError } from "../errors.js";
 import { elementCount } from "../graph/host-array.js";
 import type { CausalLM } from "../models/causal-lm.js";
@@ -13,6 +12,7 @@ import { Llama } from "../models/llama.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { trainTokenizer } from "../tokenizer/train.js";
 import type { Recipe } from "./recipe.js";
+import { describeRunEngine, type RunEngine } from "./run-engines.js";
 
 export interface Ingredients {
   readonly tokenizer: Tokenizer;
@@ -68,7 +68,7 @@ function modelOf({ model, training: { dropout } }: Recipe, vocabSize: number): C
 export function describeIngredients(
   recipe: Recipe,
   { tokenizer, data, model }: Ingredients,
-  engine: Engine,
+  engine: RunEngine,
   directory: string,
 ): string {
   const { corpus: name, files = [] } = recipe.data;
@@ -82,7 +82,7 @@ export function describeIngredients(
     `tokenizer  ${recipe.tokenizer.model}, ${count(tokenizer.vocabSize)} tokens, ${bytesPerToken} bytes each on average`,
     `model      ${recipe.model.architecture}, ${(parameters / 1e6).toFixed(1)} million parameters`,
     `training   ${count(steps)} steps of ${count(tokensPerStep)} tokens: ${epochs.toFixed(1)} times through the text`,
-    `engine     ${engine.name} ${engine.version} on ${engine.device}, ${engine.threads} threads`,
+    `engine     ${describeRunEngine(engine)}, ${engine.threads} threads`,
     `kept in    ${directory}`,
   ].join("\n");
 }

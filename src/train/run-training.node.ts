@@ -4,11 +4,13 @@ import { relative, resolve } from "node:path";
 import * as z from "zod";
 import { loadVariables, saveVariables } from "../checkpoint/variables.node.js";
 import type { Engine } from "../engine/engine.js";
+import { choosePrecision } from "../engine/precision.js";
 import { createEngine } from "../engine/registry.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
 import { checkpointVariables, configOf } from "../models/architectures.js";
 import type { CausalLM } from "../models/causal-lm.js";
 import { saveModel } from "../models/saved-model.node.js";
+import type { Precision } from "../onnx/passes/precision.js";
 import { loadTokenizer } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { writeJsonFile } from "./json-file.js";
@@ -17,6 +19,7 @@ import { parseRecipe, type Recipe, type RecipeInput, savedRecipeSchema } from ".
 import { describeChange, recipeChanges } from "./recipe-changes.js";
 import { type Reporter, silentReporter } from "./reporter.js";
 import { type Checkpoint, RunDirectory } from "./run-directory.js";
+import { checkEngineChange, engineAsBefore, runEngineOf } from "./run-engines.js";
 import { describeIngredients, type Ingredients, ingredientsOf } from "./run-ingredients.node.js";
 import { lockRun } from "./run-lock.js";
 import { lastValidation } from "./run-progress.js";
@@ -36,6 +39,12 @@ export interface RunTrainingOptions {
   readonly directory: string;
   /** Goes on with the run that is there, from its newest checkpoint. */
   readonly resume?: boolean;
+  /**
+   * Lets a run that is resumed go on on another engine or device or in another precision than before: where the recipe says so, or
+   * where the recipe leaves it open and something else is now the best choice. Without, what the recipe leaves open stays as it was,
+   * and another choice is an error.
+   */
+  readonly allowEngineChange?: boolean;
   /** Begins anew where a run is there. */
   readonly overwrite?: boolean;
   /** Stops after the step that is under way; a checkpoint is saved then. */
@@ -73,7 +82,8 @@ export interface RunResult {
  * the same losses, bit for bit on a CPU.
  *
  * @param recipe may be left out with `resume`: the run's own is followed
- * @throws TsumikiError CONFIG for a recipe that cannot be followed or is another one than the run's, ARGUMENT for a directory that
+ * @throws TsumikiError CONFIG for a recipe that cannot be followed or is another one than the run's, or for another engine or precision
+ * than the run's that was not allowed, ENGINE_ABSENT and PRECISION where they are not to be had here, ARGUMENT for a directory that
  * holds a run (or has none to resume), DATA and TOKENIZER for a text that does not do, NOT_FINITE when the training diverges (the
  * checkpoints stay), CHECKPOINT when one cannot be read or written
  */
@@ -90,16 +100,27 @@ export async function runTraining(recipe: RecipeInput | undefined, options: RunT
   const latest = await opened?.latestCheckpoint();
   const known = latest && { tokenizer: await loadTokenizer(directory), textSha256: readState(latest).textSha256 };
   const ingredients = await ingredientsOf(followed, known, signal);
-  const { name, device, threads } = followed.engine;
+  // Before the first checkpoint nothing has been computed that stays.
+  const before = latest && (await opened?.engines())?.at(-1);
+  const { allowEngineChange = false } = options;
+  const chosen = before && !allowEngineChange ? engineAsBefore(followed.engine, before) : followed.engine;
+  const { name, device, threads } = chosen;
   const engine = await createEngine({ engine: name, device, ...(threads === undefined ? {} : { threads }) });
   try {
     if (signal?.aborted) throw new TsumikiError("ABORTED", "Stopped before the training began.");
+    const precision = await choosePrecision(engine, chosen.precision);
+    const now = runEngineOf(latest?.step ?? 0, engine, precision);
+    const change = before && checkEngineChange(before, now, allowEngineChange);
+    if (change) reporter.message(change);
+    // Not before: a run that is not resumed after all stays as it is.
+    if (opened) await writeJsonFile(opened.files.recipe, followed);
     await using _newLock = opened ? undefined : await lockRun(directory);
     const run =
       opened ?? (await RunDirectory.create(directory, { recipe: followed, config: configOf(ingredients.model), overwrite }));
     if (!latest) await ingredients.tokenizer.save(directory);
-    reporter.message(describeIngredients(followed, ingredients, engine, relative("", directory) || "."));
-    return await trainInto(run, followed, { ...ingredients, engine }, options, latest);
+    await run.recordEngine(now);
+    reporter.message(describeIngredients(followed, ingredients, now, relative("", directory) || "."));
+    return await trainInto(run, followed, { ...ingredients, engine, precision }, options, latest);
   } catch (error) {
     throw await explained(error, directory);
   } finally {
@@ -111,7 +132,15 @@ export async function runTraining(recipe: RecipeInput | undefined, options: RunT
 async function trainInto(
   run: RunDirectory,
   recipe: Recipe,
-  { tokenizer, data, model, prompts, textSha256, engine }: Ingredients & { readonly engine: Engine },
+  {
+    tokenizer,
+    data,
+    model,
+    prompts,
+    textSha256,
+    engine,
+    precision,
+  }: Ingredients & { readonly engine: Engine; readonly precision: Precision },
   { signal, generate, reporter = silentReporter }: RunTrainingOptions,
   latest: Checkpoint | undefined,
 ): Promise<RunResult> {
@@ -158,6 +187,7 @@ async function trainInto(
   const { stopped, steps: stepsDone } = await train(model, data, {
     ...recipe.training,
     engine,
+    precision,
     reporter,
     ...(signal ? { signal } : {}),
     async onStart(trainer) {
@@ -229,10 +259,7 @@ async function recipeToResume(run: RunDirectory, given: RecipeInput | undefined,
       `The run in ${run.path} was begun with another recipe:\n${harmful.join("\n")}\n` +
         "Resume it without these changes, or begin a new run: in another directory, or over this one.",
     );
-  if (changes.length > 0) {
-    reporter.message(`The recipe has changed: ${changes.map(describeChange).join("; ")}.`);
-    await writeJsonFile(run.files.recipe, recipe);
-  }
+  if (changes.length > 0) reporter.message(`The recipe has changed: ${changes.map(describeChange).join("; ")}.`);
   return recipe;
 }
 

@@ -8,7 +8,7 @@ import { generate } from "../generate/index.js";
 import { toNumbers } from "../graph/host-array.js";
 import { loadModel } from "../models/index.js";
 import { loadTokenizer } from "../tokenizer/index.js";
-import { type RecipeInput, runTraining } from "./index.js";
+import { type RecipeInput, type RunTrainingOptions, runTraining } from "./index.js";
 import { type Reporter, silentReporter } from "./reporter.js";
 import { RunDirectory } from "./run-directory.js";
 
@@ -64,8 +64,8 @@ describe("runTraining", () => {
     expect(result).toMatchObject({ directory, steps: 12, stopped: false, validation: { step: 12 } });
     expect(result.samples).toEqual([{ prompt: "the whale swims;", text: expect.stringMatching(/^[\s\S]{5}$/) }]);
     expect((await readdir(directory)).sort()).toEqual([
-      ...["checkpoints", "config.json", "generation_config.json", "latest", "loss.svg", "metrics.jsonl", "model.safetensors"],
-      ...["recipe.json", "samples", "tokenizer.json", "tokenizer_config.json"],
+      ...["checkpoints", "config.json", "engines.json", "generation_config.json", "latest", "loss.svg", "metrics.jsonl"],
+      ...["model.safetensors", "recipe.json", "samples", "tokenizer.json", "tokenizer_config.json"],
     ]);
     expect(await readdir(join(directory, "samples"))).toEqual(["step-000004.txt", "step-000008.txt", "step-000012.txt"]);
     expect((await readdir(join(directory, "checkpoints"))).sort()).toContain("step-000012");
@@ -166,6 +166,49 @@ describe("runTraining", () => {
     expect(JSON.parse(await readFile(join(directory, "recipe.json"), "utf8"))).toMatchObject({ training: { saveEvery: 12 } });
   });
 
+  it("records what it was computed on, and asks before it goes on otherwise", async () => {
+    const engine = { name: "onnxruntime-node", threads: 2 };
+    const stopAt = async (step: number, options: Partial<RunTrainingOptions>, given: RecipeInput | undefined) => {
+      const controller = new AbortController();
+      const reporter = atStep(step, () => controller.abort());
+      const messages: string[] = [];
+      const message = (text: string) => messages.push(text);
+      await runTraining(given, { directory, signal: controller.signal, reporter: { ...reporter, message }, ...options });
+      return messages;
+    };
+    const entries = async () => (await (await RunDirectory.open(directory)).engines()).map(({ version: _, ...rest }) => rest);
+    const first = { fromStep: 0, engine: "onnxruntime-node", device: "cpu", threads: 2, precision: "fp32" };
+    await stopAt(2, {}, { ...recipe(), engine });
+    expect(await entries()).toEqual([first]);
+
+    // What is left open stays as it was, and nothing is asked.
+    await stopAt(3, { resume: true }, { ...recipe(), engine: { threads: 2 } });
+    expect(await entries()).toEqual([first]);
+
+    const narrow: RecipeInput = { ...recipe(), engine: { name: "reference", precision: "bf16" } };
+    await expect(runTraining(narrow, { directory, resume: true })).rejects.toThrow(
+      fails(
+        "CONFIG",
+        /on onnxruntime-node \S+ on cpu in fp32 so far, .* reference float64 on cpu in bf16: .*--allow-engine-change/,
+      ),
+    );
+    expect(await entries()).toEqual([first]);
+    expect(JSON.parse(await readFile(join(directory, "recipe.json"), "utf8")).engine.name).toBe("auto");
+
+    const messages = await stopAt(4, { resume: true, allowEngineChange: true }, narrow);
+    expect(messages).toContainEqual(
+      expect.stringMatching(/^This run was computed on onnxruntime-node .* from step 4 on it is on reference/),
+    );
+    const second = { fromStep: 3, engine: "reference", device: "cpu", threads: 1, precision: "bf16" };
+    expect(await entries()).toEqual([first, second]);
+    expect(messages.join("\n")).toMatch(/^engine +reference float64 on cpu in bf16, 1 threads$/m);
+
+    const back: RecipeInput = { ...recipe(), engine };
+    const result = await runTraining(back, { directory, resume: true, allowEngineChange: true });
+    expect(result.steps).toBe(12);
+    expect(await entries()).toEqual([first, second, { ...first, fromStep: 4 }]);
+  });
+
   it("notices that the text has changed", async () => {
     const controller = new AbortController();
     await runTraining(recipe(), { directory, signal: controller.signal, reporter: atStep(2, () => controller.abort()) });
@@ -218,6 +261,11 @@ describe("runTraining", () => {
     ],
     ["a prompt that cannot be encoded", { samples: { prompts: ["Ω"] } }, fails("TOKENIZER", /"Ω"/)],
     ["an engine that does not exist", { engine: { name: "abacus" } }, fails("ARGUMENT", /abacus/)],
+    [
+      "a precision that the engine does not have",
+      { engine: { name: "onnxruntime-node", precision: "bf16" } },
+      fails("PRECISION", /pip install openvino/),
+    ],
   ] satisfies [string, RecipeInput, unknown][])(
     "refuses %s before anything is written",
     async (_, change: RecipeInput, error) => {

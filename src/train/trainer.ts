@@ -2,6 +2,7 @@
 
 import { type DataPosition, type DataSource, ignoredLabel, startOfData, type TokenBatch } from "../data/data-source.js";
 import type { Engine } from "../engine/engine.js";
+import type { PrecisionChoice } from "../engine/precision.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
 import { cast } from "../graph/ops/cast.js";
 import { notEqual } from "../graph/ops/compare.js";
@@ -39,6 +40,8 @@ export interface TrainerOptions {
   /** Of initial values, dropout and the order of the data. Default 0. */
   readonly seed?: number;
   readonly engine?: Engine | Promise<Engine>;
+  /** What products of matrices are computed in, in training and validation: see `compile`. Default fp32. */
+  readonly precision?: PrecisionChoice;
 }
 
 export interface StepMetrics {
@@ -67,28 +70,22 @@ export interface TrainingState {
   readonly seed: number;
 }
 
-type StepProgram = Program<
-  {
-    ids: ReturnType<typeof int32<["batch", "seq"]>>;
-    labels: ReturnType<typeof int32<["batch", "seq"]>>;
-    learningRate: ReturnType<typeof float32<[]>>;
-  },
-  { loss: Tensor; gradientNorm: Tensor }
->;
-type MicroStepProgram = Program<
-  { ids: ReturnType<typeof int32<["batch", "seq"]>>; labels: ReturnType<typeof int32<["batch", "seq"]>> },
-  { loss: Tensor }
->;
-type ApplyProgram = Program<{ learningRate: ReturnType<typeof float32<[]>> }, { gradientNorm: Tensor }>;
+const idsAndLabels = { ids: int32("batch", "seq"), labels: int32("batch", "seq") };
+/** What batches of documents have besides. */
+const documentPlaces = { segments: int32("batch", "seq"), positions: int32("batch", "seq") };
 
-const batchSignature = { ids: int32("batch", "seq"), labels: int32("batch", "seq") };
+type BatchSignature = typeof idsAndLabels & Partial<typeof documentPlaces>;
+type StepSignature = BatchSignature & { learningRate: ReturnType<typeof float32<[]>> };
+type StepProgram = Program<StepSignature, { loss: Tensor; gradientNorm: Tensor }>;
+type MicroStepProgram = Program<BatchSignature, { loss: Tensor }>;
+type ApplyProgram = Program<{ learningRate: ReturnType<typeof float32<[]>> }, { gradientNorm: Tensor }>;
 
 export class Trainer {
   readonly optimizer: Optimizer;
   readonly #data: DataSource;
   readonly #options: TrainerOptions;
   readonly #schedule: Schedule;
-  readonly #evaluate: Program<typeof batchSignature, { loss: Tensor }>;
+  readonly #evaluate: Program<BatchSignature, { loss: Tensor }>;
   readonly #step: StepProgram | undefined;
   readonly #microStep: MicroStepProgram | undefined;
   readonly #applyStep: ApplyProgram | undefined;
@@ -116,15 +113,18 @@ export class Trainer {
     this.optimizer =
       options.optimizer ?? new AdamW(model, { weightDecay: options.weightDecay ?? 0.1, betas: options.betas ?? [0.9, 0.95] });
 
-    const shared = { seed, ...(options.engine ? { engine: options.engine } : {}) };
-    this.#evaluate = compile(({ ids, labels }) => ({ loss: model.loss(ids, labels) }), batchSignature, {
+    const { precision = "fp32" } = options;
+    const shared = { seed, precision, ...(options.engine ? { engine: options.engine } : {}) };
+    const batchSignature: BatchSignature = data.segmented ? { ...idsAndLabels, ...documentPlaces } : idsAndLabels;
+    const lossOf = ({ ids, labels, ...places }: TracedBatch) => model.loss(ids, labels, places);
+    this.#evaluate = compile((batch) => ({ loss: lossOf(batch) }), batchSignature, {
       ...shared,
       training: false,
     });
     if (accumulation === 1)
       this.#step = compile(
-        ({ ids, labels, learningRate }) => {
-          const loss = model.loss(ids, labels);
+        ({ learningRate, ...batch }) => {
+          const loss = lossOf(batch);
           const { gradientNorm } = this.optimizer.update(loss, { learningRate, clipNorm });
           return { loss, gradientNorm };
         },
@@ -133,9 +133,9 @@ export class Trainer {
       );
     else {
       this.#microStep = compile(
-        ({ ids, labels }) => {
-          const loss = model.loss(ids, labels);
-          this.optimizer.accumulate(loss, { weight: sum(cast(notEqual(labels, ignoredLabel), "float32")) });
+        (batch) => {
+          const loss = lossOf(batch);
+          this.optimizer.accumulate(loss, { weight: sum(cast(notEqual(batch.labels, ignoredLabel), "float32")) });
           return { loss };
         },
         batchSignature,
@@ -261,6 +261,13 @@ export class Trainer {
         "A smaller learning rate, a longer warm-up or a smaller clipNorm usually helps.",
     );
   }
+}
+
+interface TracedBatch {
+  readonly ids: Tensor;
+  readonly labels: Tensor;
+  readonly segments?: Tensor;
+  readonly positions?: Tensor;
 }
 
 function scheduleOf({ learningRate, steps, warmupSteps, minimumLearningRate }: TrainerOptions): Schedule {

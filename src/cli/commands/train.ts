@@ -21,6 +21,7 @@ const keyFlags = [
   ["--vocab-size <number>", "tokens of the vocabulary", "tokenizer.vocabSize"],
   ["--engine <name>", "the engine to run on; tsumiki doctor lists them", "engine.name"],
   ["--device <name>", "cpu, cuda, webgpu, ...", "engine.device"],
+  ["--precision <name>", "fp32, bf16, or auto: bf16 where the engine is faster in it", "engine.precision"],
   ["--threads <number>", "threads of the engine", "engine.threads"],
 ] as const;
 
@@ -30,6 +31,7 @@ interface TrainFlags extends Readonly<Record<string, unknown>> {
   readonly out?: string;
   readonly resume?: boolean;
   readonly overwrite?: boolean;
+  readonly allowEngineChange?: boolean;
 }
 
 export function register(program: Command): void {
@@ -43,18 +45,19 @@ export function register(program: Command): void {
     .option("--set <key=value...>", "any key of the recipe, e.g. --set model.numHiddenLayers=6")
     .option("--out <folder>", "where the run is kept (default: runs/ and the name of the recipe or text)")
     .option("--resume", "go on with the run that is there")
+    .option("--allow-engine-change", "with --resume: on another engine or in another precision than before")
     .option("--overwrite", "begin anew where a run is there")
     .action(train);
 }
 
 async function train(file: string | undefined, flags: TrainFlags): Promise<void> {
   const { trainAndReport } = await import("../training.js");
-  const { resume = false, overwrite = false } = flags;
+  const { resume = false, overwrite = false, allowEngineChange = false } = flags;
   const directory = flags.out ?? defaultDirectory(file, flags.data);
   const fromFlags = await recipeOfFlags(flags);
   const below = await recipeBelow(file, directory, resume);
   const recipe = (await import("../../train/recipe-merge.js")).mergeRecipes(below, fromFlags);
-  await trainAndReport(recipe, { directory, resume, overwrite }, (where) => ({
+  await trainAndReport(recipe, { directory, resume, overwrite, allowEngineChange }, (where) => ({
     goOn: `npx tsumiki train --resume --out ${where}`,
     next: [`npx tsumiki sample ${where} "Once upon a time"      let it continue a text of yours`],
   }));
