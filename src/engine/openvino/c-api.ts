@@ -69,6 +69,8 @@ const statusNames: Readonly<Record<number, string>> = {
   [-17]: "unknown exception",
 };
 
+const invalidParameter = -14;
+
 /** A call that OpenVINO answered with a status other than OK. */
 export class OpenVinoError extends TsumikiError {
   /** `ov_status_e` */
@@ -351,7 +353,9 @@ export class OpenVino {
   }
 
   #check(call: string, status: number): void {
-    if (status !== 0) throw new OpenVinoError(call, status, this.#lastMessage() ?? "");
+    if (status === 0) return;
+    // The message of a call that was refused before it began is still that of an earlier one.
+    throw new OpenVinoError(call, status, status === invalidParameter ? "" : (this.#lastMessage() ?? ""));
   }
 }
 

@@ -1,5 +1,54 @@
-/** What OpenVINO's CPU plugin prefers, and what it gets wrong. */
+/** What OpenVINO's CPU plugin prefers, and what its ONNX frontend cannot read. */
 
+import type { OnnxValue } from "../../graph/onnx-face.js";
+import type { OnnxContext, OnnxFace } from "../../graph/op.js";
+import { operator } from "../../graph/op.js";
+import { operandsOf, resultsOf, type ScanAttributes } from "../../graph/scan-body.js";
+import type { Attributes, Tensor } from "../../graph/tensor.js";
 import type { Lowering } from "../engine.js";
 
-export const openVinoLowering: Lowering = { faces: {}, passes: [] };
+const standard =
+  (name: string): OnnxFace<Attributes> =>
+  (node, inputs, context) =>
+    operator(name).onnx(node, inputs, context);
+
+/** An empty vector of sizes is read as a scalar, which is no shape: a scalar becomes a vector of one element and back. */
+const waitFor: OnnxFace<Attributes> = (node, inputs, context) => {
+  if (context.inputs[0]?.rank !== 0) return standard("waitFor")(node, inputs, context);
+  const [x, zero] = inputs as readonly [OnnxValue, OnnxValue];
+  return node("Squeeze", [node("Reshape", [x, node("Add", [node.int64s([1]), zero])]), node.int64s([0])]);
+};
+
+/** Bodies of loops may not read values from outside ("Number of Scan node inputs is less than required"): they are carried. */
+const scan: OnnxFace<Attributes> = (node, inputs, context) => {
+  const { body, ...rest } = context.attributes as Attributes & ScanAttributes;
+  if (body.captured.length === 0) return standard("scan")(node, inputs, context);
+  const closed = {
+    ...body,
+    carry: [...body.carry, ...body.captured],
+    nextCarry: [...body.nextCarry, ...body.captured],
+    captured: [],
+  };
+  const carriedOperands = <T>(operands: readonly T[]): readonly T[] => {
+    const { carry, sequences, captured } = operandsOf(body, operands);
+    return [...carry, ...captured, ...sequences];
+  };
+  const carriedResults = (outputs: readonly Tensor[]): readonly Tensor[] => {
+    const { final, stacked, history } = resultsOf(body, outputs);
+    const nothing = operandsOf(body, context.inputs).captured; // nobody asks for them
+    return [...final, ...nothing, ...stacked, ...history, ...nothing];
+  };
+  const places = resultsOf(closed, [...carriedResults(context.outputs).keys()]);
+  const count = body.carry.length;
+  const wanted = [...places.final.slice(0, count), ...places.stacked, ...places.history.slice(0, count)];
+  const inner: OnnxContext<Attributes> = {
+    inputs: carriedOperands(context.inputs),
+    outputs: carriedResults(context.outputs),
+    attributes: { ...rest, body: closed },
+    used: (index) => wanted.includes(index) && context.used(wanted.indexOf(index)),
+  };
+  const written = operator("scan").onnx(node, carriedOperands(inputs), inner);
+  return wanted.map((place) => written[place] as OnnxValue);
+};
+
+export const openVinoLowering: Lowering = { faces: { waitFor, scan }, passes: [] };

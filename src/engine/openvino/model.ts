@@ -7,6 +7,7 @@ import type { DType } from "../../graph/dtype.js";
 import { ModelProtoSchema } from "../../onnx/schema/onnx_pb.js";
 import type { ModelSource } from "../engine.js";
 import type { Handle, OpenVino, OperatorProfile, Port } from "./c-api.js";
+import { explained } from "./errors.js";
 import type { HostBuffer } from "./host-buffer.js";
 
 /** An output, and where a request puts it for now. */
@@ -25,6 +26,8 @@ export class OpenVinoModel {
   /** Those that nothing depends on have no port. */
   readonly #inputs: ReadonlyMap<string, Port | undefined>;
   readonly #outputs: ReadonlyMap<string, OutputPort>;
+  /** Output → the ONNX node that makes it. */
+  readonly #producers: ReadonlyMap<string, string>;
 
   private constructor(
     library: OpenVino,
@@ -32,12 +35,14 @@ export class OpenVinoModel {
     request: Handle,
     inputs: ReadonlyMap<string, Port | undefined>,
     outputs: ReadonlyMap<string, OutputPort>,
+    producers: ReadonlyMap<string, string>,
   ) {
     this.#library = library;
     this.#compiled = compiled;
     this.#request = request;
     this.#inputs = inputs;
     this.#outputs = outputs;
+    this.#producers = producers;
   }
 
   static async load(
@@ -47,24 +52,22 @@ export class OpenVinoModel {
     properties: Readonly<Record<string, string>>,
   ): Promise<OpenVinoModel> {
     const onnx = source.onnx();
-    const { graph } = fromBinary(ModelProtoSchema, onnx);
-    const initialized = new Set(graph?.initializer.map(({ name }) => name));
-    const inputNames = (graph?.input ?? []).map(({ name }) => name).filter((name) => !initialized.has(name));
-    const outputNames = (graph?.output ?? []).map(({ name }) => name);
-    const model = await library.readModel(core, onnx);
-    let compiled: Handle;
-    try {
-      compiled = await library.compile(core, model, "CPU", properties);
-    } finally {
-      library.freeModel(model);
-    }
+    const { inputNames, outputNames, producers } = describe(onnx);
+    const refused = (error: unknown): never => {
+      throw explained("refused the model", error, producers);
+    };
+    const model = await library.readModel(core, onnx).catch(refused);
+    const compiled = await library
+      .compile(core, model, "CPU", properties)
+      .catch(refused)
+      .finally(() => library.freeModel(model));
     try {
       const inputs = new Map(inputNames.map((name) => [name, library.input(compiled, name)]));
       checkCount("inputs", [...inputs.values()].filter(Boolean).length, library.countInputs(compiled));
       const outputs = library.outputs(compiled);
       checkCount("outputs", outputNames.length, outputs.length);
       const named = new Map(outputs.map((port, i) => [outputNames[i] as string, { ...port, own: undefined, isOwn: true }]));
-      return new OpenVinoModel(library, compiled, library.createRequest(compiled), inputs, named);
+      return new OpenVinoModel(library, compiled, library.createRequest(compiled), inputs, named, producers);
     } catch (error) {
       library.freeCompiled(compiled);
       throw error;
@@ -94,13 +97,17 @@ export class OpenVinoModel {
         results.set(name, given);
       } else this.#useOwn(port);
     }
-    await this.#library.infer(this.#request);
+    await this.#library.infer(this.#request).catch((error: unknown) => {
+      throw explained("failed while it ran", error, this.#producers);
+    });
     for (const name of outputs.keys()) if (!results.has(name)) results.set(name, this.#copyOf(name, make));
     return new Map([...outputs.keys()].map((name) => [name, results.get(name) as HostBuffer]));
   }
 
   profile(): readonly OperatorProfile[] {
-    return this.#library.profile(this.#request);
+    return this.#library
+      .profile(this.#request)
+      .map((profile) => ({ ...profile, name: this.#producers.get(profile.name) ?? profile.name }));
   }
 
   release(): void {
@@ -145,6 +152,23 @@ export class OpenVinoModel {
     } finally {
       this.#library.freeTensor(tensor);
     }
+  }
+}
+
+/** Names in the order of the model. */
+function describe(onnx: Uint8Array) {
+  try {
+    const { graph } = fromBinary(ModelProtoSchema, onnx);
+    const initialized = new Set(graph?.initializer.map(({ name }) => name));
+    return {
+      inputNames: (graph?.input ?? []).map(({ name }) => name).filter((name) => !initialized.has(name)),
+      outputNames: (graph?.output ?? []).map(({ name }) => name),
+      producers: new Map(graph?.node.flatMap(({ name, output }) => output.map((value) => [value, name] as const))),
+    };
+  } catch (error) {
+    throw new TsumikiError("ENGINE", `openvino refused the model: it is no ONNX model (${(error as Error).message}).`, {
+      cause: error,
+    });
   }
 }
 
