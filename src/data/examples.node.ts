@@ -93,6 +93,8 @@ async function* examplesOf(
   const bytes = await sizeOf(file.path);
   const known = given ?? (file.kind === "text" ? formatNamed("text") : undefined);
   let format = known ?? (start?.format ? formatNamed(start.format) : undefined);
+  // A piece of a long document waits for the next one: only then is it known that the document goes on.
+  let waiting: Placed<LocatedExample> | undefined;
   for await (const rows of rawRows(file, start ?? startOfFile)) {
     const placed: Placed<LocatedExample>[] = [];
     for (const row of rows) {
@@ -105,16 +107,34 @@ async function* examplesOf(
         const { example, format: found } = exampleOf(row, format);
         format = found;
         const after = { file: index, path: file.path, bytes, format: known ? null : format.name, ...row.after };
-        placed.push({ value: { example, place, format: format.name }, after });
+        if (waiting) placed.push(waiting);
+        waiting = { value: { example, place, format: format.name }, after };
       } catch (problem) {
         if (!(problem instanceof FieldProblem)) throw problem;
         const { field, message } = problem;
+        if (waiting) placed.push(ended(waiting));
+        waiting = undefined;
         if (badRows.policy === "stop" && placed.length > 0) yield placed.splice(0); // what stands before it was good
         badRows.add({ ...place, problem: message, ...(field === undefined ? {} : { field }) });
+      }
+      if (waiting && !continues(waiting)) {
+        placed.push(waiting);
+        waiting = undefined;
       }
     }
     if (placed.length > 0) yield placed;
   }
+}
+
+const continues = ({ value: { example } }: Placed<LocatedExample>): boolean =>
+  example.kind === "text" && example.continues === true;
+
+/** A piece whose next one was left out: the document ends here. */
+function ended({ value, after }: Placed<LocatedExample>): Placed<LocatedExample> {
+  const { example } = value;
+  return example.kind === "text"
+    ? { value: { ...value, example: { kind: "text", text: example.text } }, after }
+    : { value, after };
 }
 
 function exampleOf(row: RawRow, expected: RowFormat | undefined): { readonly example: Example; readonly format: RowFormat } {
