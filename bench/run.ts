@@ -10,19 +10,20 @@ import { parseArgs } from "node:util";
 import { corpus } from "../src/data/index.js";
 import { drive, type Outcome, type Skipped } from "./driver.js";
 import { type Bench, benches, plan } from "./plan.js";
+import { comparePrecisions, precisionTable } from "./precision.js";
 import { profileSteps, profileTable } from "./profile.js";
 import type { Precision } from "./protocol.js";
 import { disagreements, type Row, rowsOf, shapeTable, skippedList, table } from "./report.js";
 
 const usage = `bench NAME [--json] [--threads 2] [--rounds 7] [--warmups 1] [--precision fp32,bf16] [--only by,by] [--text FILE]
 
-  NAME         ${benches.join(" | ")} | profile
+  NAME         ${benches.join(" | ")} | profile | precision
   --precision  bf16 adds rows of those that can (default fp32)
   --only       only these competitors, named as in the rows
   --text       UTF-8 text for nanogpt (default: Moby-Dick, fetched through npm)`;
 
 interface Options {
-  readonly bench: Bench | "profile";
+  readonly bench: Bench | "profile" | "precision";
   readonly json: boolean;
   readonly threads: number;
   readonly rounds: number;
@@ -47,8 +48,8 @@ function readOptions(args: string[]): Options {
     },
   });
   const [name, ...rest] = positionals;
-  const bench = ([...benches, "profile"] as const).find((each) => each === name);
-  if (!bench || rest.length > 0) throw new Error(`which bench? One of ${benches.join(", ")}, profile.`);
+  const bench = ([...benches, "profile", "precision"] as const).find((each) => each === name);
+  if (!bench || rest.length > 0) throw new Error(`which bench? One of ${benches.join(", ")}, profile, precision.`);
   const count = (option: "threads" | "rounds" | "warmups", least: number) => {
     const value = Number(values[option]);
     if (!Number.isInteger(value) || value < least)
@@ -89,6 +90,12 @@ async function main({ bench, json, threads, rounds, warmups, precisions, only, t
   if (bench === "profile") {
     const rows = await profileSteps({ threads, runs: rounds });
     console.log(profileTable(rows));
+    if (json) console.log(JSON.stringify({ bench, rows }));
+    return;
+  }
+  if (bench === "precision") {
+    const rows = await comparePrecisions({ threads, onProgress: progress });
+    console.log(precisionTable(rows));
     if (json) console.log(JSON.stringify({ bench, rows }));
     return;
   }
