@@ -23,7 +23,7 @@ export function npmPackageFiles(
     const reads: Promise<unknown>[] = [];
     await list({
       file: tarball,
-      filter: (path) => filter(inside(path)),
+      filter: (path) => !path.endsWith("/") && filter(inside(path)), // folders are entries too
       onReadEntry: (entry) => reads.push(entry.concat().then((content) => files.set(inside(entry.path), content))),
     });
     await Promise.all(reads);
