@@ -21,7 +21,11 @@ export interface EncodeRequest {
   readonly texts: readonly string[];
 }
 
+/** What a worker says first. */
+export const started = "started";
+
 export type EncodeReply =
+  | typeof started
   | ({ readonly id: number } & EncodedTexts)
   | { readonly id: number; readonly error: { readonly code: ErrorCode | undefined; readonly message: string } };
 
@@ -40,6 +44,8 @@ export function encodeTexts(tokenizer: Pick<Tokenizer, "encode">, texts: readonl
 
 export interface EncodePool extends AsyncDisposable {
   readonly size: number;
+  /** Whether the workers have started; until then, the thread that waits for them may as well encode itself. */
+  ready(): boolean;
   /** @throws TsumikiError as `tokenizer.encode` does */
   encode(texts: readonly string[]): Promise<EncodedTexts>;
 }
@@ -56,6 +62,7 @@ export function encodePool(tokenizer: Tokenizer, size: number): EncodePool {
   const busy = new Array<number>(size).fill(0); // requests that each worker has
   let nextId = 0;
   let closed = false;
+  let running = 0;
   const fail = (error: Error) => {
     for (const { reject } of waiting.values()) reject(error);
     waiting.clear();
@@ -63,6 +70,10 @@ export function encodePool(tokenizer: Tokenizer, size: number): EncodePool {
   const workers = Array.from({ length: size }, (_, index) => {
     const worker = new Worker(new URL("./encode-worker.node.js", import.meta.url), { workerData, execArgv });
     worker.on("message", (reply: EncodeReply) => {
+      if (reply === started) {
+        running++;
+        return;
+      }
       const request = waiting.get(reply.id);
       waiting.delete(reply.id);
       busy[index] = (busy[index] as number) - 1;
@@ -77,6 +88,7 @@ export function encodePool(tokenizer: Tokenizer, size: number): EncodePool {
   });
   return {
     size,
+    ready: () => running === size,
     encode: (texts) =>
       new Promise((resolve, reject) => {
         const worker = busy.indexOf(Math.min(...busy));

@@ -3,7 +3,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { TsumikiError } from "../../errors.js";
 import { tokenizerFromJson } from "../../tokenizer/tokenizer.js";
-import { type EncodeReply, type EncodeRequest, type EncodeWorkerData, encodeTexts } from "./encode-pool.node.js";
+import { type EncodeReply, type EncodeRequest, type EncodeWorkerData, encodeTexts, started } from "./encode-pool.node.js";
 
 const tokenizer = tokenizerFromJson((workerData as EncodeWorkerData).tokenizer);
 
@@ -19,3 +19,5 @@ parentPort?.on("message", ({ id, texts }: EncodeRequest) => {
     parentPort?.postMessage({ id, error: { code, message: (error as Error).message } } satisfies EncodeReply);
   }
 });
+
+parentPort?.postMessage(started satisfies EncodeReply);

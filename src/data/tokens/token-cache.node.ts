@@ -67,7 +67,7 @@ export async function cachedTokens(
 
 /** Texts that go to a worker together [UTF-16 units], and the amount up to which workers are not worth their start. */
 const batchLength = 1 << 19;
-const lengthWithoutWorkers = 4 * batchLength;
+const lengthWithoutWorkers = 8 * batchLength;
 
 interface Batch {
   readonly examples: readonly TextExample[];
@@ -92,7 +92,9 @@ async function writeTokens(
       const batch = examples.map(({ text }) => text);
       if (sent > lengthWithoutWorkers && workers > 1) pool ??= encodePool(tokenizer, workers);
       sent += lengthOf(examples);
-      const encoded = pool ? pool.encode(batch) : new Promise<EncodedTexts>((resolve) => resolve(encodeTexts(tokenizer, batch)));
+      const encoded = pool?.ready()
+        ? pool.encode(batch)
+        : new Promise<EncodedTexts>((resolve) => resolve(encodeTexts(tokenizer, batch)));
       encoded.catch(() => {}); // awaited later, in order
       return { examples, encoded };
     };
@@ -124,14 +126,14 @@ async function writeTokens(
     for await (const examples of batches(texts)) {
       underWay.push(encode(examples));
       // Two batches for each worker keep it busy; more would only fill memory.
-      while (underWay.length > 2 * (pool?.size ?? 0)) await write(underWay.shift() as Batch);
+      while (underWay.length > (pool?.ready() ? 2 * pool.size : 0)) await write(underWay.shift() as Batch);
     }
     for (const batch of underWay) await write(batch);
     if (progress.documents === 0) throw new TsumikiError("DATA", "The data has no documents: there is nothing to learn from.");
     await writer.finish({ key, textBytes: progress.textBytes, separator });
   } catch (cause) {
-    const { code, path: place, message } = cause as NodeJS.ErrnoException;
-    if (cause instanceof TsumikiError || code === undefined) throw cause;
+    const { syscall, path: place, message } = cause as NodeJS.ErrnoException;
+    if (cause instanceof TsumikiError || syscall === undefined) throw cause;
     throw new TsumikiError(
       "DATA",
       `The tokens cannot be kept in ${place ?? path}: ${message}. Set TSUMIKI_CACHE to another folder.`,
