@@ -112,7 +112,8 @@ describe("exact duplicates", () => {
   it("keep the first of each text", () => {
     fc.assert(
       fc.property(fc.array(fc.string({ maxLength: 3 }), { maxLength: 40 }), (texts) => {
-        const kept = texts.filter((text, i, all) => judge(exactDuplicates(), ...all.slice(0, i + 1)).at(-1) === undefined);
+        const verdicts = judge(exactDuplicates(), ...texts);
+        const kept = texts.filter((_, i) => verdicts[i] === undefined);
         expect(kept.map((text) => text.trim())).toEqual([...new Set(texts.map((text) => text.trim()))]);
       }),
     );
@@ -147,13 +148,13 @@ describe("near duplicates", () => {
 
   it("finds what is above the threshold and keeps what is below", () => {
     const texts = Array.from({ length: 60 }, () => prose(20));
-    const near = texts.map((text) => changed(text, 0.01));
+    const near = texts.map((text) => changed(text, 0.005));
     const far = texts.map((text) => changed(text, 0.2));
     for (const [i, text] of texts.entries()) {
-      expect(jaccard(text, near[i] as string)).toBeGreaterThan(0.8);
-      expect(jaccard(text, far[i] as string)).toBeLessThan(0.6);
+      expect(jaccard(text, near[i] as string)).toBeGreaterThan(0.75);
+      expect(jaccard(text, far[i] as string)).toBeLessThan(0.5);
     }
-    const verdicts = judge(nearDuplicates({ threshold: 0.7 }), ...texts, ...near, ...far);
+    const verdicts = judge(nearDuplicates({ threshold: 0.65 }), ...texts, ...near, ...far);
     const dropped = (from: number) => verdicts.slice(from, from + 60).filter((reason) => reason !== undefined).length;
     expect([dropped(0), dropped(120)]).toEqual([0, 0]);
     expect(dropped(60)).toBeGreaterThan(57);
