@@ -1,5 +1,6 @@
 /** What OpenVINO's CPU plugin prefers, and what its ONNX frontend cannot read. */
 
+import { isStaticShape } from "../../graph/dim.js";
 import type { OnnxValue } from "../../graph/onnx-face.js";
 import type { OnnxContext, OnnxFace } from "../../graph/op.js";
 import { operator } from "../../graph/op.js";
@@ -12,11 +13,19 @@ const standard =
   (node, inputs, context) =>
     operator(name).onnx(node, inputs, context);
 
-/** An empty vector of sizes is read as a scalar, which is no shape: a scalar becomes a vector of one element and back. */
+/**
+ * The standard form, a reshape whose sizes are late, leaves everything behind it without sizes that are known when the model
+ * is compiled: a second reshape says them again. (Of the training step of 29 M parameters 320 operators were left so.) A
+ * scalar goes through a vector of one element, for an empty vector of sizes is read as a scalar.
+ */
 const waitFor: OnnxFace<Attributes> = (node, inputs, context) => {
-  if (context.inputs[0]?.rank !== 0) return standard("waitFor")(node, inputs, context);
   const [x, zero] = inputs as readonly [OnnxValue, OnnxValue];
-  return node("Squeeze", [node("Reshape", [x, node("Add", [node.int64s([1]), zero])]), node.int64s([0])]);
+  const shape = context.inputs[0]?.shape ?? [];
+  const late = node("Reshape", [x, node("Add", [shape.length === 0 ? node.int64s([1]) : node.dims(shape), zero])], {
+    allowzero: 1,
+  });
+  if (shape.length === 0) return node("Squeeze", [late, node.int64s([0])]);
+  return isStaticShape(shape) ? node("Reshape", [late, node.dims(shape)], { allowzero: 1 }) : late;
 };
 
 /** Bodies of loops may not read values from outside ("Number of Scan node inputs is less than required"): they are carried. */
