@@ -9,11 +9,17 @@ import { sum } from "../graph/ops/reduce.js";
 import type { Engine } from "./engine.js";
 import { modelSource } from "./model-source.js";
 
-/** Sums the product of x [size, size] with a matrix of 1 / size, so that hardly anything has to come back from a device. */
-function productGraph(size: number, dtype: FloatDType): Graph {
+/**
+ * Sums the product of x [size, size] with a matrix of 1 / size, so that hardly anything has to come back from a device. With
+ * `times` the product is multiplied again, as often in all.
+ */
+function productGraph(size: number, dtype: FloatDType, times: number): Graph {
   const x = input("x", "float32", [size, size]);
   const w = input("w", "float32", [size, size]);
-  const total = sum(cast(matmul(cast(x, dtype), cast(w, dtype)), "float32"));
+  const factor = cast(w, dtype);
+  let product = cast(x, dtype);
+  for (let i = 0; i < times; i++) product = matmul(product, factor);
+  const total = sum(cast(product, "float32"));
   return {
     inputs: new Map([
       ["x", x],
@@ -30,8 +36,8 @@ export interface Product {
 }
 
 /** The product of square matrices in `dtype`, whose operands and result are float32. */
-export async function loadProduct(engine: Engine, size: number, dtype: FloatDType): Promise<Product> {
-  const model = await engine.load(modelSource(engine, productGraph(size, dtype)));
+export async function loadProduct(engine: Engine, size: number, dtype: FloatDType, times = 1): Promise<Product> {
+  const model = await engine.load(modelSource(engine, productGraph(size, dtype, times)));
   const matrix = (value: number) =>
     engine.upload({ dtype: "float32", shape: [size, size], data: new Float32Array(size * size).fill(value) });
   const inputs = new Map([
