@@ -12,6 +12,8 @@ export interface DeviceExamination extends DeviceReport {
   readonly floats?: readonly FloatDType[];
   /** The best rate at which it multiplied float32 matrices, in 10⁹ floating-point operations a second. */
   readonly gigaflops?: number;
+  /** The same of bfloat16 matrices, where it multiplies them. */
+  readonly bfloat16Gigaflops?: number;
   /** Set when the device was found but did not work. */
   readonly problem?: string;
 }
@@ -48,14 +50,19 @@ async function examineDevice(
   name: string,
   { device }: DeviceReport,
   threads: number | undefined,
-): Promise<Pick<DeviceExamination, "threads" | "floats" | "gigaflops" | "problem">> {
+): Promise<Pick<DeviceExamination, "threads" | "floats" | "gigaflops" | "bfloat16Gigaflops" | "problem">> {
   try {
     const engine = await createEngine({ engine: name, device, ...(threads === undefined ? {} : { threads }) });
     try {
       const floats: FloatDType[] = [];
       for (const dtype of ["float32", "float64", "float16", "bfloat16"] as const)
         if (await multiplies(engine, dtype)) floats.push(dtype);
-      return { threads: engine.threads, floats, gigaflops: await matmulRate(engine) };
+      return {
+        threads: engine.threads,
+        floats,
+        gigaflops: await matmulRate(engine),
+        ...(floats.includes("bfloat16") && { bfloat16Gigaflops: await matmulRate(engine, "bfloat16") }),
+      };
     } finally {
       await engine.close();
     }

@@ -52,10 +52,22 @@ async function doctor({ json = false, threads }: DoctorOptions): Promise<void> {
 const describeEngine = ({ engine, version, problem, devices }: EngineExamination): string =>
   [`${engine}${version ? ` ${version}` : ""}`, ...(problem ? [`  ${problem}`] : []), ...devices.map(describeDevice)].join("\n");
 
-function describeDevice({ device, present, detail, problem, threads, floats, gigaflops }: DeviceExamination): string {
+function describeDevice({
+  device,
+  present,
+  detail,
+  problem,
+  threads,
+  floats,
+  gigaflops,
+  bfloat16Gigaflops,
+}: DeviceExamination): string {
   const name = `  ${device.padEnd(9)}`;
   if (!present) return `${name}not here. ${detail}`;
   if (problem !== undefined) return `${name}found, but it does not work: ${problem}`;
-  const rate = gigaflops === undefined ? "" : `${gigaflops.toPrecision(3)} GFLOP/s`;
-  return `${name}${rate.padEnd(14)} ${threads} thread${threads === 1 ? "" : "s"}; ${floats?.join(", ")}; ${detail}`;
+  const rates = [
+    ...(gigaflops === undefined ? [] : [`${gigaflops.toPrecision(3)} GFLOP/s`]),
+    ...(bfloat16Gigaflops === undefined ? [] : [`${bfloat16Gigaflops.toPrecision(3)} in bfloat16`]),
+  ];
+  return `${name}${rates.join(", ").padEnd(30)} ${threads} thread${threads === 1 ? "" : "s"}; ${floats?.join(", ")}; ${detail}`;
 }

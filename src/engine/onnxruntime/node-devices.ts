@@ -19,7 +19,7 @@ interface NodeDeviceInfo {
 export const nodeDevices: Readonly<Record<NodeDevice, NodeDeviceInfo>> = {
   cpu: {
     provider: "cpu",
-    description: "training and inference; the default in Node",
+    description: "training and inference; the default in Node where there is no OpenVINO",
     hint: "onnxruntime-node has builds for Linux (x64, arm64), macOS (arm64) and Windows (x64, arm64).",
   },
   webgpu: {
