@@ -17,3 +17,47 @@ const printableCount = alphabetBytes.filter(isPrintable).length;
 export const byteAlphabet: readonly string[] = alphabetBytes.map((byte, index) =>
   String.fromCharCode(isPrintable(byte) ? byte : 0x100 + index - printableCount),
 );
+
+const visibleOfByte: readonly string[] = alphabetBytes.reduce<string[]>((visible, byte, index) => {
+  visible[byte] = byteAlphabet[index] as string;
+  return visible;
+}, new Array<string>(256));
+
+const byteOfVisible: ReadonlyMap<string, number> = new Map(
+  byteAlphabet.map((character, i) => [character, alphabetBytes[i] as number]),
+);
+
+/** The UTF-8 bytes of `text` as visible characters. A lone surrogate counts as U+FFFD. */
+export function byteLevelText(text: string): string {
+  let visible = "";
+  for (let i = 0; i < text.length; i++) {
+    let code = text.charCodeAt(i);
+    if (code < 0x80) {
+      visible += visibleOfByte[code];
+      continue;
+    }
+    if (code >= 0xd800 && code < 0xe000) {
+      code = text.codePointAt(i) as number;
+      if (code > 0xffff) i++;
+      else code = 0xfffd;
+    }
+    if (code < 0x800) visible += (visibleOfByte[0xc0 | (code >> 6)] as string) + visibleOfByte[0x80 | (code & 63)];
+    else {
+      if (code < 0x10000) visible += visibleOfByte[0xe0 | (code >> 12)];
+      else visible += (visibleOfByte[0xf0 | (code >> 18)] as string) + visibleOfByte[0x80 | ((code >> 12) & 63)];
+      visible += (visibleOfByte[0x80 | ((code >> 6) & 63)] as string) + visibleOfByte[0x80 | (code & 63)];
+    }
+  }
+  return visible;
+}
+
+/** The bytes that `visible` stands for, or undefined where a character of it is not of the alphabet. */
+export function byteLevelBytes(visible: string): number[] | undefined {
+  const bytes: number[] = [];
+  for (const character of visible) {
+    const byte = byteOfVisible.get(character);
+    if (byte === undefined) return undefined;
+    bytes.push(byte);
+  }
+  return bytes;
+}

@@ -1,4 +1,4 @@
-type Growable = Int32Array | Float64Array;
+type Growable = Int32Array | Float64Array | Uint16Array | Uint8Array;
 
 /** A copy of `array` with twice the room; the new half is `fill`. */
 export function grown<T extends Growable>(array: T, fill = 0): T {

@@ -1,14 +1,40 @@
 /** Text to token ids and back. */
 
 import { writeTokenizerFiles } from "#platform/tokenizer/files";
+import { ArgumentError, TsumikiError } from "../errors.js";
+import { namedRandom } from "../graph/random.js";
 import { createDecodeStream, type DecodeStream } from "./decode-stream.js";
-import { createEncoder } from "./encode.js";
-import { libraryTokenizer } from "./library.js";
+import type { Encoding, Padding, Truncation } from "./encoding.js";
+import { createModel } from "./models/index.js";
+import type { Segmentation } from "./models/unigram.js";
+import { createDecoder } from "./pipeline/decoders.js";
+import { createTextEncoding } from "./pipeline/encoder.js";
+import { createTokenization } from "./tokenization.js";
 import { parseTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
 
 export interface DecodeOptions {
   /** Leaves special tokens out of the text. They are kept otherwise. */
   skipSpecialTokens?: boolean;
+}
+
+/** A text, or two that belong together (a question and its context, a premise and a hypothesis). */
+export type TokenizerInput = string | readonly [first: string, second: string];
+
+export interface TokenizeOptions {
+  /** Adds what the tokenizer puts around texts, `[CLS]` and `[SEP]` for example. Default true. */
+  addSpecialTokens?: boolean;
+  truncation?: Truncation;
+  /** In `tokenizeBatch`, "longest" is the longest of the batch. */
+  padding?: Padding;
+}
+
+export interface SampleOptions {
+  /** Sharpens (above 1) or flattens (below 1) the distribution over segmentations. Kudo (2018) uses 0.1 to 0.5. */
+  alpha: number;
+  /** Draws from the best so many segmentations of each piece; default: from all. */
+  count?: number;
+  /** Equal seeds give equal segmentations. */
+  seed: number;
 }
 
 export interface Tokenizer {
@@ -18,11 +44,24 @@ export interface Tokenizer {
   readonly specialTokens: readonly string[];
   /**
    * The ids of `text`, without the begin and end tokens that some tokenizers add around a prompt.
-   * @throws TsumikiError TOKENIZER where a character tokenizer meets a character that it does not know
+   * @throws TsumikiError TOKENIZER for a character that the vocabulary does not have, where it has no token for unknown ones
    */
   encode(text: string): Int32Array;
+  encodeBatch(texts: readonly string[]): Int32Array[];
+  /** The ids with all that can be said about them: spellings, places in the text, masks. */
+  tokenize(input: TokenizerInput, options?: TokenizeOptions): Encoding;
+  /** @throws TsumikiError ARGUMENT where padding is asked for and the tokenizer has no pad token and none is given */
+  tokenizeBatch(inputs: readonly TokenizerInput[], options?: TokenizeOptions): Encoding[];
+  /**
+   * Ids of a segmentation drawn at random, for subword regularization (Kudo 2018). Unigram tokenizers only.
+   * @throws TsumikiError TOKENIZER for other tokenizers
+   */
+  encodeSampled(text: string, options: SampleOptions): Int32Array;
+  /** The most probable segmentations of one piece (`▁unbelievable`), the best first. Unigram tokenizers only. */
+  segmentations(piece: string, count: number): Segmentation[];
   /** The text of `ids`. Bytes that are no UTF-8 become U+FFFD; an id without a token stands for nothing, as in `transformers`. */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
+  decodeBatch(batch: readonly ArrayLike<number>[], options?: DecodeOptions): string[];
   /** Decodes ids as they come, in whole characters. */
   decodeStream(options?: DecodeOptions): DecodeStream;
   /** Bytes of UTF-8 that `ids` stand for: what bits per byte are counted in. */
@@ -34,6 +73,8 @@ export interface Tokenizer {
   save(directory: string): Promise<void>;
   /** The content of `tokenizer.json`. */
   toJSON(): TokenizerJson;
+  /** The content of `tokenizer_config.json`: names of special tokens, the chat template. */
+  readonly config: TokenizerConfig;
 }
 
 /** The content of `tokenizer_config.json`. */
@@ -44,45 +85,72 @@ const defaultConfig: TokenizerConfig = { tokenizer_class: "PreTrainedTokenizerFa
 /** A tokenizer from the content of a `tokenizer.json` of Hugging Face's tokenizers, whatever its model. */
 export function tokenizerFromJson(content: unknown, config: TokenizerConfig = defaultConfig): Tokenizer {
   const json = parseTokenizerJson(content, "The given object");
-  const library = libraryTokenizer(json, config);
-  const encode = createEncoder(json, (text) => library.encode(text, { add_special_tokens: false }).ids);
-  const vocabSize = sizeOf(json);
+  const { model, unigram } = createModel(json);
+  const texts = createTextEncoding(json, model);
+  const join = createDecoder(json.decoder);
   const added = new Map(json.added_tokens.map((token) => [token.id, token]));
-  const specialTokens = json.added_tokens.filter(({ special }) => special).map(({ content }) => content);
+  const addedIds = new Map(json.added_tokens.map(({ content: token, id }) => [token, id]));
+  const special = json.added_tokens.filter((token) => token.special);
+  const specialTokens = special.map((token) => token.content);
+  const specialSpellings = new Set(specialTokens);
+  const vocabSize = special.concat([...added.values()]).reduce((size, { id }) => Math.max(size, id + 1), model.size);
+  const idToToken = (id: number) => added.get(id)?.content ?? model.idToToken(id);
+  const tokenToId = (token: string) => addedIds.get(token) ?? model.tokenToId(token);
+  const { tokenize, tokenizeBatch } = createTokenization(json, texts, { idToToken, tokenToId, config });
 
   const decode = (ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): string => {
-    const known = Array.from(ids).filter(
-      (id) => library.id_to_token(id) !== undefined && !(skipSpecialTokens && added.get(id)?.special),
+    const tokens: string[] = [];
+    for (let i = 0; i < ids.length; i++) {
+      const token = idToToken(ids[i] as number);
+      if (token !== undefined && !(skipSpecialTokens && specialSpellings.has(token))) tokens.push(token);
+    }
+    return tokens.length === 0 ? "" : join(tokens);
+  };
+
+  const needUnigram = () => {
+    if (unigram) return unigram;
+    throw new TsumikiError(
+      "TOKENIZER",
+      `Segmentations can be drawn from Unigram tokenizers, but this one's model is ${json.model.type ?? "another"}. Train one with model: "unigram".`,
     );
-    return known.length === 0 ? "" : library.decode(known); // the library refuses an empty list
   };
 
   return {
     vocabSize,
     specialTokens,
-    encode,
+    config,
+    encode: texts.encode,
+    encodeBatch: (batch) => batch.map((text) => texts.encode(text)),
+    tokenize,
+    tokenizeBatch,
+    encodeSampled(text, { alpha, count, seed }) {
+      const { sample } = needUnigram();
+      if (!(alpha >= 0)) throw new ArgumentError(`alpha is at least 0, but ${alpha} was given.`);
+      const { uniform: random } = namedRandom(seed, "tokenizer.sample");
+      return texts.encodeWith(text, (piece, tokens) => {
+        const { ids, ends } = sample(piece, { alpha, random, ...(count === undefined ? {} : { count }) });
+        ids.forEach((id, i) => void tokens.push(id, ends[i] as number));
+      });
+    },
+    segmentations: (piece, count) => needUnigram().nBest(piece, count),
     decode,
+    decodeBatch: (batch, options) => batch.map((ids) => decode(ids, options)),
     decodeStream: (options) => createDecodeStream((ids) => decode(ids, options)),
     byteLength(ids) {
       if (json.decoder?.type !== "ByteLevel") return utf8Length(decode(ids));
       // Exact where the ids begin or end inside a character too: each visible character of a byte-level token is a byte.
       let bytes = 0;
       for (let i = 0; i < ids.length; i++) {
-        const token = library.id_to_token(ids[i] as number) ?? "";
+        const token = idToToken(ids[i] as number) ?? "";
         bytes += added.has(ids[i] as number) ? utf8Length(token) : token.length;
       }
       return bytes;
     },
-    tokenToId: (token) => library.token_to_id(token),
-    idToToken: (id) => library.id_to_token(id),
+    tokenToId,
+    idToToken,
     save: (directory) => writeTokenizerFiles(directory, json, config),
     toJSON: () => json,
   };
-}
-
-function sizeOf({ model: { vocab }, added_tokens }: TokenizerJson): number {
-  const modelIds = Array.isArray(vocab) ? [vocab.length - 1] : Object.values(vocab);
-  return [...modelIds, ...added_tokens.map(({ id }) => id)].reduce((largest, id) => Math.max(largest, id), -1) + 1;
 }
 
 const utf8Length = (text: string): number => new TextEncoder().encode(text).length;

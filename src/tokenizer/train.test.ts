@@ -2,15 +2,27 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import golden from "../../reference/golden/bpe.json" with { type: "json" };
-import { learnBytePairs } from "./bpe.js";
 import { byteAlphabet } from "./byte-alphabet.js";
-import { forEachPiece, gpt2Pattern } from "./pretokenize.js";
+import { gpt2Pattern, scannerFor } from "./pipeline/scanners.js";
 import { type TokenizerTraining, trainTokenizer } from "./train.js";
+import { type BytePairVocabulary, bytePairSteps } from "./training/bpe.js";
+import { wordCountsOf } from "./training/word-counter.js";
 
 function countWords(text: string): Map<string, number> {
   const words = new Map<string, number>();
-  forEachPiece(text, gpt2Pattern, (word) => words.set(word, (words.get(word) ?? 0) + 1));
+  scannerFor(gpt2Pattern)?.(text, (start, end) => {
+    const word = text.slice(start, end);
+    words.set(word, (words.get(word) ?? 0) + 1);
+  });
   return words;
+}
+
+function learnBytePairs(words: Map<string, number>, vocabSize: number, specialTokens: string[]): BytePairVocabulary {
+  const steps = bytePairSteps(wordCountsOf(words), { vocabSize, specialTokens, byteLevel: true });
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
 }
 
 /** The definition, as in Sennrich et al. 2016, algorithm 1: count all pairs anew for each merge. */
@@ -50,7 +62,7 @@ function byteOf(character: string): number {
   return others[code - 0x100] as number;
 }
 
-describe("learnBytePairs", () => {
+describe("bytePairSteps", () => {
   const spelled = ({ tokens, merges }: ReturnType<typeof learnBytePairs>) => merges.map((pair) => pair.map((id) => tokens[id]));
 
   it("learns what counting anew for each merge learns", () => {
@@ -163,10 +175,10 @@ describe("trainTokenizer", () => {
       await expect(trainTokenizer("text", { model: "bpe", vocabSize: 300, specialTokens })).rejects.toMatchObject({
         code: "TOKENIZER",
       });
-    const wordPiece = { model: "wordpiece", vocabSize: 300 } as unknown as TokenizerTraining;
-    await expect(trainTokenizer("text", wordPiece)).rejects.toMatchObject({
+    const wordNet = { model: "wordnet", vocabSize: 300 } as unknown as TokenizerTraining;
+    await expect(trainTokenizer("text", wordNet)).rejects.toMatchObject({
       code: "ARGUMENT",
-      message: expect.stringContaining("wordpiece"),
+      message: expect.stringContaining("wordnet"),
     });
   });
 

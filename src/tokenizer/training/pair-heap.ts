@@ -1,6 +1,6 @@
 /** The pairs waiting to be merged: the most frequent first; of equally frequent ones the one with the smaller ids. */
 
-import { grown } from "./grown.js";
+import { grown } from "../grown.js";
 
 /** Where the heap reads a pair's ids. */
 export interface PairIds {

@@ -1,6 +1,6 @@
 /** All pairs of neighbouring symbols: how often each occurs, and where. */
 
-import { grown } from "./grown.js";
+import { grown } from "../grown.js";
 
 const none = -1;
 
@@ -21,7 +21,7 @@ export class PairTable {
   private readonly previousPlace: Int32Array;
 
   /** @param weights how often the word that a place belongs to occurs [places] */
-  constructor(private readonly weights: Int32Array) {
+  constructor(private readonly weights: Float64Array) {
     this.pairAt = new Int32Array(weights.length).fill(none);
     this.nextPlace = new Int32Array(weights.length);
     this.previousPlace = new Int32Array(weights.length);
@@ -52,9 +52,10 @@ export class PairTable {
     this.count[pair] = (this.count[pair] as number) + (this.weights[place] as number);
   }
 
-  /** Forgets the pair that starts at `place`. */
+  /** Forgets the pair that starts at `place`, if there is one. */
   remove(place: number): void {
     const pair = this.pairAt[place] as number;
+    if (pair === none) return;
     const next = this.nextPlace[place] as number;
     const previous = this.previousPlace[place] as number;
     if (previous === none) this.first[pair] = next;
@@ -66,9 +67,14 @@ export class PairTable {
 
   /** The places where `pair` starts, ascending. */
   places(pair: number): Int32Array {
-    const places: number[] = [];
-    for (let place = this.first[pair] as number; place !== none; place = this.nextPlace[place] as number) places.push(place);
-    return Int32Array.from(places).sort();
+    let length = 0;
+    for (let place = this.first[pair] as number; place !== none; place = this.nextPlace[place] as number) length++;
+    const places = new Int32Array(length);
+    for (let place = this.first[pair] as number; place !== none; place = this.nextPlace[place] as number)
+      places[--length] = place;
+    // Mostly in order already, since occurrences are put in front of the list from left to right.
+    for (let i = 1; i < places.length; i++) if ((places[i] as number) < (places[i - 1] as number)) return places.sort();
+    return places;
   }
 
   private insert(left: number, right: number, slot: number): number {

@@ -1,0 +1,273 @@
+/** Encoding with byte pair merges (Sennrich et al. 2016): the merge that was learned first goes first, from left to right. */
+
+import { TsumikiError } from "../../errors.js";
+import { grown } from "../grown.js";
+import type { TokenizerJson } from "../tokenizer-json.js";
+import { UnknownCharacterError } from "../unknown-character.js";
+import { byteFallbackIds, type SubwordModel, type TokenList, Vocabulary } from "./model.js";
+import { PairMap } from "./pair-map.js";
+
+const none = -1;
+const noRank = 0x7fffffff;
+/** Up to so many symbols the best merge is found by looking at all; beyond, with a heap. */
+const shortWord = 48;
+
+export function bpeModel(model: TokenizerJson["model"]): SubwordModel {
+  if (typeof model.dropout === "number" && model.dropout > 0)
+    throw new TsumikiError(
+      "TOKENIZER",
+      "This tokenizer.json asks for BPE dropout, which is not known here. Set model.dropout to null.",
+    );
+  const vocabulary = new Vocabulary(new Map(Object.entries(model.vocab as Record<string, number>)));
+  const prefix = String(model.continuing_subword_prefix ?? "");
+  const suffix = String(model.end_of_word_suffix ?? "");
+  const unknownToken = model.unk_token;
+  const unknown = typeof unknownToken === "string" ? vocabulary.need(unknownToken, "unk_token") : none;
+  const bytes = model.byte_fallback === true ? byteFallbackIds(vocabulary) : undefined;
+  const initial = new InitialSymbols(vocabulary, prefix, suffix);
+  const merges = mergesOf(model.merges, vocabulary, prefix);
+  const merger = new Merger(merges);
+  const wholeFirst = model.ignore_merges === true;
+  const fuse = model.fuse_unk === true;
+  const encoder = new TextEncoder();
+
+  const encode = (piece: string, tokens: TokenList): void => {
+    if (wholeFirst) {
+      const id = vocabulary.ids.get(piece);
+      if (id !== undefined) return tokens.push(id, piece.length);
+    }
+    merger.begin();
+    let waitingEnd = none; // end of an unknown that the next one may join
+    for (let at = 0; at < piece.length; ) {
+      const code = piece.codePointAt(at) as number;
+      const end = at + (code > 0xffff ? 2 : 1);
+      const id = initial.idOf(code, at === 0, end === piece.length);
+      if (id !== none) {
+        if (waitingEnd !== none) merger.add(unknown, waitingEnd);
+        waitingEnd = none;
+        merger.add(id, end);
+      } else if (bytes) {
+        for (const byte of encoder.encode(initial.spelling(code, at === 0, end === piece.length)))
+          merger.add(bytes[byte] as number, end);
+      } else if (unknown !== none) {
+        if (waitingEnd !== none && !fuse) merger.add(unknown, waitingEnd);
+        waitingEnd = end;
+      } else throw new UnknownCharacterError(piece.slice(at, end), vocabulary.ids.size);
+      at = end;
+    }
+    if (waitingEnd !== none) merger.add(unknown, waitingEnd);
+    merger.merge(tokens);
+  };
+
+  return {
+    size: vocabulary.size,
+    encode,
+    tokenToId: (token) => vocabulary.ids.get(token),
+    idToToken: (id) => vocabulary.token(id),
+  };
+}
+
+function mergesOf(merges: unknown, vocabulary: Vocabulary, prefix: string): PairMap {
+  if (!Array.isArray(merges)) throw new TsumikiError("TOKENIZER", "The BPE model of this tokenizer.json has no list of merges.");
+  const pairs = new PairMap(merges.length);
+  merges.forEach((merge: unknown, rank) => {
+    const [left, right] = Array.isArray(merge) ? merge : String(merge).split(" ");
+    const joined = `${left}${prefix !== "" && String(right).startsWith(prefix) ? String(right).slice(prefix.length) : right}`;
+    const ids = [left, right, joined].map((token) => vocabulary.need(String(token), `part of merge ${rank}`)) as [
+      number,
+      number,
+      number,
+    ];
+    pairs.set(ids[0], ids[1], rank, ids[2]);
+  });
+  return pairs;
+}
+
+/** The id of a character at the beginning, in the middle, at the end of a word. */
+class InitialSymbols {
+  private readonly isPlain: boolean;
+  /** Ids of the characters of the basic plane without prefix and suffix; -2 where not looked up yet. */
+  private readonly plain = new Int32Array(0x10000).fill(-2);
+
+  constructor(
+    private readonly vocabulary: Vocabulary,
+    private readonly prefix: string,
+    private readonly suffix: string,
+  ) {
+    this.isPlain = prefix === "" && suffix === "";
+  }
+
+  idOf(code: number, isFirst: boolean, isLast: boolean): number {
+    if (!this.isPlain || code > 0xffff) return this.lookUp(code, isFirst, isLast);
+    const known = this.plain[code] as number;
+    if (known !== -2) return known;
+    const id = this.lookUp(code, isFirst, isLast);
+    this.plain[code] = id;
+    return id;
+  }
+
+  spelling(code: number, isFirst: boolean, isLast: boolean): string {
+    return `${isFirst ? "" : this.prefix}${String.fromCodePoint(code)}${isLast ? this.suffix : ""}`;
+  }
+
+  private lookUp(code: number, isFirst: boolean, isLast: boolean): number {
+    return this.vocabulary.ids.get(this.spelling(code, isFirst, isLast)) ?? none;
+  }
+}
+
+/** Merges the symbols of one word after the other; its arrays are used again. */
+class Merger {
+  private length = 0;
+  private symbols = new Int32Array(64);
+  private ends = new Int32Array(64);
+  /** The rank of the merge of each symbol with the next one, and what it makes. */
+  private ranks = new Int32Array(64);
+  private made = new Int32Array(64);
+  private next = new Int32Array(64);
+  private previous = new Int32Array(64);
+
+  constructor(private readonly merges: PairMap) {}
+
+  begin(): void {
+    this.length = 0;
+  }
+
+  add(symbol: number, end: number): void {
+    if (this.length === this.symbols.length) {
+      this.symbols = grown(this.symbols);
+      this.ends = grown(this.ends);
+      this.ranks = grown(this.ranks);
+      this.made = grown(this.made);
+      this.next = grown(this.next);
+      this.previous = grown(this.previous);
+    }
+    this.symbols[this.length] = symbol;
+    this.ends[this.length++] = end;
+  }
+
+  merge(tokens: TokenList): void {
+    const { symbols, ends } = this;
+    const count = this.length <= shortWord ? this.mergeShort() : this.mergeLong();
+    for (let i = 0; i < count; i++) tokens.push(symbols[i] as number, ends[i] as number);
+  }
+
+  /** Looks at all pairs for each merge, and closes the gap. Returns how many symbols are left. */
+  private mergeShort(): number {
+    const { symbols, ends, ranks, made } = this;
+    let count = this.length;
+    for (let i = 0; i + 1 < count; i++) this.look(i, symbols[i + 1] as number);
+    while (count > 1) {
+      let best = 0;
+      let bestRank = noRank;
+      for (let i = 0; i + 1 < count; i++) {
+        const rank = ranks[i] as number;
+        if (rank < bestRank) {
+          bestRank = rank;
+          best = i;
+        }
+      }
+      if (bestRank === noRank) break;
+      symbols[best] = made[best] as number;
+      ends[best] = ends[best + 1] as number;
+      count--;
+      for (let i = best + 1; i < count; i++) {
+        symbols[i] = symbols[i + 1] as number;
+        ends[i] = ends[i + 1] as number;
+        ranks[i] = ranks[i + 1] as number;
+        made[i] = made[i + 1] as number;
+      }
+      if (best > 0) this.look(best - 1, symbols[best] as number);
+      if (best + 1 < count) this.look(best, symbols[best + 1] as number);
+    }
+    return count;
+  }
+
+  /** The same in O(n log n), with a heap of (rank, place) and symbols that are linked. */
+  private mergeLong(): number {
+    const { symbols, ends, ranks, made, next, previous, length } = this;
+    const heap = new NumberHeap(length);
+    const push = (at: number) => {
+      if (ranks[at] !== noRank) heap.push((ranks[at] as number) * 0x100000000 + at);
+    };
+    for (let i = 0; i < length; i++) {
+      next[i] = i + 1 < length ? i + 1 : none;
+      previous[i] = i - 1;
+      ranks[i] = noRank;
+      if (i + 1 < length) this.look(i, symbols[i + 1] as number);
+      push(i);
+    }
+    for (let top = heap.pop(); top !== undefined; top = heap.pop()) {
+      const rank = Math.floor(top / 0x100000000);
+      const at = top - rank * 0x100000000;
+      if (ranks[at] !== rank) continue; // merged or changed since
+      const gone = next[at] as number;
+      const after = next[gone] as number;
+      symbols[at] = made[at] as number;
+      ends[at] = ends[gone] as number;
+      ranks[gone] = noRank;
+      next[at] = after;
+      if (after !== none) previous[after] = at;
+      ranks[at] = noRank;
+      if (after !== none) {
+        this.look(at, symbols[after] as number);
+        push(at);
+      }
+      const before = previous[at] as number;
+      if (before !== none) {
+        this.look(before, symbols[at] as number);
+        push(before);
+      }
+    }
+    let count = 0;
+    for (let at = 0; at !== none; at = next[at] as number) {
+      symbols[count] = symbols[at] as number;
+      ends[count++] = ends[at] as number;
+    }
+    return count;
+  }
+
+  private look(at: number, right: number): void {
+    const place = this.merges.find(this.symbols[at] as number, right);
+    this.ranks[at] = place < 0 ? noRank : this.merges.rankAt(place);
+    this.made[at] = place < 0 ? none : this.merges.idAt(place);
+  }
+}
+
+/** A binary min-heap of numbers. */
+class NumberHeap {
+  private values: Float64Array;
+  private size = 0;
+
+  constructor(capacity: number) {
+    this.values = new Float64Array(Math.max(16, capacity));
+  }
+
+  push(value: number): void {
+    if (this.size === this.values.length) this.values = grown(this.values);
+    const { values } = this;
+    let at = this.size++;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if ((values[parent] as number) <= value) break;
+      values[at] = values[parent] as number;
+      at = parent;
+    }
+    values[at] = value;
+  }
+
+  pop(): number | undefined {
+    if (this.size === 0) return undefined;
+    const { values } = this;
+    const top = values[0];
+    const value = values[--this.size] as number;
+    let at = 0;
+    for (let child = 1; child < this.size; child = 2 * at + 1) {
+      if (child + 1 < this.size && (values[child + 1] as number) < (values[child] as number)) child++;
+      if ((values[child] as number) >= value) break;
+      values[at] = values[child] as number;
+      at = child;
+    }
+    values[at] = value;
+    return top;
+  }
+}

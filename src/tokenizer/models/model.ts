@@ -1,0 +1,59 @@
+/** What encodes a piece of text as tokens of a vocabulary. */
+
+import { TsumikiError } from "../../errors.js";
+import { grown } from "../grown.js";
+
+/** Tokens as they are found: ids, and where each ends in its piece [UTF-16 units]. */
+export class TokenList {
+  length = 0;
+  ids = new Int32Array(64);
+  ends = new Int32Array(64);
+
+  push(id: number, end: number): void {
+    if (this.length === this.ids.length) {
+      this.ids = grown(this.ids);
+      this.ends = grown(this.ends);
+    }
+    this.ids[this.length] = id;
+    this.ends[this.length++] = end;
+  }
+}
+
+export interface SubwordModel {
+  /** One more than the largest id. */
+  readonly size: number;
+  /** Appends the tokens of `piece`, which is not empty. A piece that cannot be encoded at all adds none. */
+  encode(piece: string, tokens: TokenList): void;
+  tokenToId(token: string): number | undefined;
+  idToToken(id: number): string | undefined;
+}
+
+/** The two directions of a vocabulary. */
+export class Vocabulary {
+  readonly size: number;
+  private readonly tokens: (string | undefined)[] = [];
+
+  constructor(readonly ids: ReadonlyMap<string, number>) {
+    for (const [token, id] of ids) this.tokens[id] = token;
+    this.size = this.tokens.length;
+  }
+
+  token(id: number): string | undefined {
+    return this.tokens[id];
+  }
+
+  /** The id of a token that the model names. */
+  need(token: string, what: string): number {
+    const id = this.ids.get(token);
+    if (id !== undefined) return id;
+    throw new TsumikiError("TOKENIZER", `The ${what} ${JSON.stringify(token)} is not in the vocabulary of this tokenizer.json.`);
+  }
+}
+
+/** The ids of `<0x00>` to `<0xFF>` where the vocabulary has all of them. */
+export function byteFallbackIds(vocabulary: Vocabulary): readonly number[] | undefined {
+  const ids = Array.from({ length: 256 }, (_, byte) =>
+    vocabulary.ids.get(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`),
+  );
+  return ids.every((id) => id !== undefined) ? (ids as number[]) : undefined;
+}

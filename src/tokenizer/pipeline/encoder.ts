@@ -1,0 +1,175 @@
+/** From text to ids: added tokens, normalizer, pre-tokenizer, model. */
+
+import { byteLevelText } from "../byte-alphabet.js";
+import { type SubwordModel, TokenList } from "../models/model.js";
+import { type AlignedText, aligned, originalRange, replaceCharacters } from "../text/aligned-text.js";
+import { wellFormed } from "../text/well-formed.js";
+import type { AddedToken, TokenizerJson } from "../tokenizer-json.js";
+import { UnknownCharacterError } from "../unknown-character.js";
+import { createSectionFinder, type SectionFinder } from "./added-tokens.js";
+import { chunkCutter } from "./chunks.js";
+import { IdList, PieceMemory } from "./memory.js";
+import { createNormalizer, type Normalizer } from "./normalizers.js";
+import { createPreTokenizer, preTokenize, slice } from "./pre-tokenizers.js";
+
+/** Calls `visit` with each token: its id and the range of the text that it stands for [UTF-16 units]. */
+export type TokenVisitor = (id: number, start: number, end: number) => void;
+
+export interface TextEncoding {
+  encode(text: string): Int32Array;
+  /** The same tokens and where they stand. */
+  encodeWithOffsets(text: string, visit: TokenVisitor): void;
+  /** Encodes each piece with `encodePiece` instead of the model's own way. */
+  encodeWith(text: string, encodePiece: (piece: string, tokens: TokenList) => void): Int32Array;
+}
+
+export function createTextEncoding(json: TokenizerJson, model: SubwordModel): TextEncoding {
+  const normalize: Normalizer = json.normalizer ? createNormalizer(json.normalizer) : (source) => source;
+  const { stages, byteLevel } = createPreTokenizer(json.pre_tokenizer);
+  const isNormalized = (token: AddedToken) => token.normalized;
+  const findTokens = createSectionFinder(
+    json.added_tokens.filter((token) => !isNormalized(token)),
+    ({ content }) => content,
+  );
+  const findNormalizedTokens = createSectionFinder(
+    json.added_tokens.filter(isNormalized),
+    ({ content }) => normalize({ text: content, alignment: undefined }).text,
+  );
+  const cutChunks = chunkCutter(json);
+  const memory = new PieceMemory();
+  const tokens = new TokenList();
+
+  /** Encodes the piece `text[start, end)` into `tokens`. */
+  const encodePiece = (text: string, start: number, end: number): void => {
+    tokens.length = 0;
+    const piece = text.slice(start, end);
+    model.encode(byteLevel ? byteLevelText(piece) : piece, tokens);
+  };
+
+  /** Normalizes, cuts and encodes; with `remember`, pieces are looked up and remembered. */
+  const encodeSection = (text: string, isFirst: boolean, output: IdList, remember: boolean): void => {
+    const normalized = normalize({ text, alignment: undefined });
+    for (const { start, end, id } of findNormalizedTokens(normalized.text)) {
+      if (id !== undefined) {
+        output.push(id);
+        continue;
+      }
+      const whole = start === 0 && end === normalized.text.length;
+      preTokenize(stages, whole ? normalized : slice(normalized, start, end), isFirst && start === 0, (source, from, to) => {
+        if (remember && memory.recall(source.text, from, to, output)) return;
+        encodePiece(source.text, from, to);
+        if (remember) memory.remember(source.text, from, to, tokens);
+        output.append(tokens.ids, 0, tokens.length);
+      });
+    }
+  };
+
+  const encodeChunks = (text: string, isFirst: boolean, output: IdList, cut: typeof cutChunks & object): void =>
+    cut(text, (start, end) => {
+      if (memory.recall(text, start, end, output)) return;
+      const from = output.length;
+      encodeSection(text.slice(start, end), isFirst && start === 0, output, false);
+      memory.rememberTail(text, start, end, output, from);
+    });
+
+  return {
+    encode(given) {
+      const text = wellFormed(given);
+      const output = new IdList(text.length >> 1);
+      try {
+        for (const { start, end, id } of findTokens(text)) {
+          if (id !== undefined) output.push(id);
+          else {
+            const section = start === 0 && end === text.length ? text : text.slice(start, end);
+            if (cutChunks) encodeChunks(section, start === 0, output, cutChunks);
+            else encodeSection(section, start === 0, output, true);
+          }
+        }
+      } catch (error) {
+        throw withPlace(error, text);
+      }
+      return output.ids.slice(0, output.length);
+    },
+
+    encodeWithOffsets(given, visit) {
+      const text = wellFormed(given);
+      const whole = aligned(text);
+      forEachPiece(
+        whole,
+        (source, start, end) => {
+          const piece = slice(source, start, end);
+          const spelled = byteLevel ? replaceCharacters(piece, (code) => byteLevelText(String.fromCodePoint(code))) : piece;
+          tokens.length = 0;
+          model.encode(spelled.text, tokens);
+          visitTokens(spelled, visit);
+        },
+        visit,
+      );
+    },
+
+    encodeWith(given, encodeOne) {
+      const output = new IdList(given.length >> 1);
+      const source: AlignedText = { text: wellFormed(given), alignment: undefined };
+      forEachPiece(
+        source,
+        ({ text }, start, end) => {
+          tokens.length = 0;
+          const piece = text.slice(start, end);
+          encodeOne(byteLevel ? byteLevelText(piece) : piece, tokens);
+          output.append(tokens.ids, 0, tokens.length);
+        },
+        (id) => output.push(id),
+      );
+      return output.ids.slice(0, output.length);
+    },
+  };
+
+  /** All pieces of a text, and the added tokens between them. */
+  function forEachPiece(
+    whole: AlignedText,
+    visitPiece: (source: AlignedText, start: number, end: number) => void,
+    visitToken: TokenVisitor,
+  ): void {
+    inSections(findTokens, whole, visitToken, (section, isFirst) =>
+      inSections(findNormalizedTokens, normalize(section), visitToken, (part, isFirstPart) =>
+        preTokenize(stages, part, isFirst && isFirstPart, visitPiece),
+      ),
+    );
+  }
+
+  /** The tokens of a piece: those that share a character (bytes of one) have its whole range. */
+  function visitTokens({ text, alignment }: AlignedText, visit: TokenVisitor): void {
+    let start = 0;
+    for (let i = 0; i < tokens.length; i++) {
+      const end = tokens.ends[i] as number;
+      const from = Math.min(start, end > 0 ? end - 1 : 0); // tokens of one character that fell back to bytes
+      const [first, last] = (alignment && originalRange(alignment, from, Math.max(end, from + 1))) ?? [
+        start,
+        Math.min(end, text.length),
+      ];
+      visit(tokens.ids[i] as number, first, last);
+      start = end;
+    }
+  }
+}
+
+function inSections(
+  find: SectionFinder,
+  source: AlignedText,
+  visitToken: TokenVisitor,
+  visitText: (text: AlignedText, isFirst: boolean) => void,
+): void {
+  for (const { start, end, id } of find(source.text)) {
+    if (id === undefined) visitText(slice(source, start, end), start === 0);
+    else {
+      const range = source.alignment && originalRange(source.alignment, start, end);
+      visitToken(id, range?.[0] ?? start, range?.[1] ?? end);
+    }
+  }
+}
+
+function withPlace(error: unknown, text: string): unknown {
+  if (!(error instanceof UnknownCharacterError)) return error;
+  const offset = text.indexOf(error.character);
+  return offset < 0 ? error : new UnknownCharacterError(error.character, error.knownTokens, ` at offset ${offset}`);
+}

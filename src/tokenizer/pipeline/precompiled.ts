@@ -1,0 +1,84 @@
+/** The normalizer that SentencePiece compiles into its models: a double-array trie from characters to their replacements. */
+
+import { TsumikiError } from "../../errors.js";
+import { TextRewriter } from "../text/aligned-text.js";
+import { endOfSimple, graphemes, startOfSimple } from "../text/graphemes.js";
+import type { Normalizer } from "./normalizers.js";
+
+/**
+ * @param charsmap base64 of: the trie's size [bytes, uint32], the trie (Darts: uint32 units), replacements that end in a NUL each.
+ *
+ * A grapheme of at most five bytes is looked up whole, otherwise character by character; of the keys that begin it the shortest
+ * counts. This is what SentencePiece's port to Rust does, and what models were used with since.
+ */
+export function precompiledNormalizer(charsmap: string): Normalizer {
+  const bytes = Uint8Array.from(atob(charsmap), (character) => character.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  const trieBytes = bytes.length < 4 ? Number.NaN : view.getUint32(0, true);
+  if (!(trieBytes + 4 <= bytes.length))
+    throw new TsumikiError("TOKENIZER", "The precompiled_charsmap of this tokenizer.json's normalizer is truncated.");
+  const units = Uint32Array.from({ length: trieBytes >> 2 }, (_, i) => view.getUint32(4 + 4 * i, true));
+  const replacements = bytes.subarray(4 + trieBytes);
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  const encoder = new TextEncoder();
+  const known = new Map<string, string | undefined>();
+
+  const replacementAt = (start: number): string => decoder.decode(replacements.subarray(start, replacements.indexOf(0, start)));
+
+  const lookUp = (text: string): string | undefined => {
+    let node = offsetOf(units[0] as number);
+    for (const byte of encoder.encode(text)) {
+      if (byte === 0) return undefined;
+      node ^= byte;
+      const unit = units[node] as number;
+      if ((unit & 0x800000ff) !== byte) return undefined;
+      node ^= offsetOf(unit);
+      if ((unit >>> 8) & 1) return replacementAt((units[node] as number) & 0x7fffffff);
+    }
+    return undefined;
+  };
+
+  const transform = (text: string): string | undefined => {
+    if (!known.has(text)) {
+      if (known.size > 100_000) known.clear();
+      known.set(text, lookUp(text));
+    }
+    return known.get(text);
+  };
+
+  /** Of the simple characters, what each becomes; undefined where it was not looked up, null where it stays. */
+  const simple: (string | null | undefined)[] = new Array(0x10000);
+
+  return (source) => {
+    const { text } = source;
+    const rewriter = new TextRewriter(source);
+    const put = (start: number, end: number): boolean => {
+      const replacement = transform(text.slice(start, end));
+      if (replacement === undefined) return false;
+      rewriter.keepTo(start);
+      rewriter.replaceTo(end, replacement);
+      return true;
+    };
+    for (let at = 0; at < text.length; ) {
+      const alone = endOfSimple(text, at);
+      for (; at < alone; at++) {
+        const unit = text.charCodeAt(at);
+        if (simple[unit] === undefined) simple[unit] = transform(text[at] as string) ?? null;
+        if (simple[unit] !== null) put(at, at + 1);
+      }
+      const joining = startOfSimple(text, at);
+      for (const { start, end } of graphemes(text, at, joining)) {
+        if (end - start <= 5 && encoder.encode(text.slice(start, end)).length < 6 && put(start, end)) continue;
+        for (let character = start; character < end; ) {
+          const next = character + ((text.codePointAt(character) as number) > 0xffff ? 2 : 1);
+          put(character, next);
+          character = next;
+        }
+      }
+      at = joining;
+    }
+    return rewriter.finish();
+  };
+}
+
+const offsetOf = (unit: number): number => (unit >>> 10) << ((unit & 0x200) >>> 6);
