@@ -74,9 +74,9 @@ describe("programs", () => {
     expect(run(process.execPath, ...fromSource, `${name}.ts`)).toMatch(output);
   });
 
-  it("show the attention of the Llama models as it is", () => {
+  it("show the layer of the Llama models as it is", () => {
     const source = readFileSync(join(root, "src/models/llama.ts"), "utf8");
-    const printed = programs[1]?.match(/^\/\*\* Grouped-query[\s\S]*^}$/m)?.[0] ?? "nothing";
+    const printed = programs[1]?.match(/^\/\*\* Two blocks[\s\S]*^}$/m)?.[0] ?? "nothing";
     expect(source).toContain(printed);
   });
 });

@@ -1,13 +1,13 @@
 /** What every decoder-only language model here can do, whatever its architecture. */
 
 import { type Dim, subDims } from "../graph/dim.js";
-import { matmul } from "../graph/ops/matmul.js";
 import { range } from "../graph/ops/range.js";
 import { select } from "../graph/ops/shape-slice.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { LayerCache, Mask } from "../nn/attention.js";
-import { linearCrossEntropy } from "../nn/linear-cross-entropy.js";
+import { type LogitsOptions, linearCrossEntropy, linearLogits } from "../nn/linear-cross-entropy.js";
 import { Module } from "../nn/module.js";
+import type { RopeScaling } from "../nn/rope-scaling.js";
 
 /** Keys and values of earlier calls, for all layers. */
 export interface KeyValueCache {
@@ -40,22 +40,27 @@ export abstract class CausalLM extends Module {
   /** The weight of the last linear map, [vocab, hidden]; often the embedding's. */
   protected abstract get outputWeight(): Tensor;
 
+  /** What else makes logits of hidden states. Default: nothing. */
+  protected get logitsOptions(): LogitsOptions {
+    return {};
+  }
+
   /** The name of a parameter in a Hugging Face checkpoint, before it is put into snake_case. */
   abstract checkpointPath(path: string): string;
 
-  /** The configuration with the names that `config.json` uses. */
-  abstract toConfig(): Readonly<Record<string, unknown>>;
+  /** What another model like this one could be made with. */
+  abstract toConfig(): object;
 
   /** ids [batch, seq] → logits [batch, seq, vocab]: what follows each position. */
   forward(ids: Tensor, options: ForwardOptions = {}): Tensor {
-    return matmul(this.hiddenStates(ids, options), this.outputWeight, { transposeB: true });
+    return linearLogits(this.hiddenStates(ids, options), this.outputWeight, this.logitsOptions);
   }
 
   /** ids [batch, seq] → logits [batch, vocab] of what follows the last position. */
   nextTokenLogits(ids: Tensor, options: ForwardOptions = {}): Tensor {
     return this.within(() => {
       const last = select(this.hiddenStates(ids, options), 1, subDims(ids.size(1), 1)); // [batch, hidden]
-      return matmul(last, this.outputWeight, { transposeB: true });
+      return linearLogits(last, this.outputWeight, this.logitsOptions);
     });
   }
 
@@ -65,9 +70,23 @@ export abstract class CausalLM extends Module {
    * @param labels [batch, seq] the next token at each position; −100 where it does not count
    */
   loss(ids: Tensor, labels: Tensor, options: ForwardOptions = {}): Tensor {
-    return this.within(() => linearCrossEntropy(this.hiddenStates(ids, options), this.outputWeight, labels));
+    return this.within(() => this.lossOf(this.hiddenStates(ids, options), labels));
+  }
+
+  /** The same from hidden states [batch, seq, hidden]. */
+  protected lossOf(hidden: Tensor, labels: Tensor): Tensor {
+    return linearCrossEntropy(hidden, this.outputWeight, labels, this.logitsOptions);
   }
 }
+
+/** Whether a layer looks at all keys or through a window, as `layer_types` of `config.json` says it. */
+export type LayerType = "full_attention" | "sliding_attention";
+
+/** How far a model can look: scalings that stretch positions evenly reach further than what they stretch. */
+export const contextOf = (maxPositionEmbeddings: number, scaling?: RopeScaling | null): number =>
+  scaling?.ropeType === "linear" || scaling?.ropeType === "dynamic"
+    ? Math.floor(maxPositionEmbeddings * scaling.factor)
+    : maxPositionEmbeddings;
 
 /** The mask of causal attention, with padding and documents where there are any. */
 export const causalMask = ({ keys, segments }: ForwardOptions): Mask => ({

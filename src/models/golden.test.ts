@@ -1,8 +1,11 @@
 /** Both decoders against PyTorch: the golden files of reference/llama.py and reference/gpt2.py. */
 
 import { readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
+import type { Engine } from "../engine/engine.js";
+import { createEngine } from "../engine/registry.js";
+import { whyNoOpenVino } from "../engine/testing/openvino.js";
 import { grad } from "../graph/gradient.js";
 import { type HostArray, toNumbers } from "../graph/host-array.js";
 import type { Parameter } from "../graph/variable.js";
@@ -39,7 +42,23 @@ function difference(actual: HostArray, expected: HostArray): number {
 
 const signature = { ids: int32("batch", "seq"), labels: int32("batch", "seq") };
 
-describe.each(["llama-tied", "llama-untied", "gpt2"])("%s", (name) => {
+const noOpenVino = await whyNoOpenVino();
+const models = ["llama-tied", "llama-untied", "gpt2"];
+
+describe.each([
+  ["onnxruntime", undefined],
+  ["openvino", noOpenVino],
+] as const)("on %s", (engineName, absent) => {
+  if (absent) {
+    describe.skip(absent, () => it("computes what PyTorch does", () => {}));
+    return;
+  }
+  const engine = createEngine({ engine: engineName });
+  afterAll(async () => (await engine).close());
+  describe.each(models)("%s", (name) => describeModel(name, engine));
+});
+
+function describeModel(name: string, engine: Promise<Engine>): void {
   const { tensors, tensor, model, variables } = golden(name);
   const feeds = { ids: tensor("ids") as HostArray<"int32">, labels: tensor("labels") as HostArray<"int32"> };
 
@@ -50,12 +69,16 @@ describe.each(["llama-tied", "llama-untied", "gpt2"])("%s", (name) => {
 
   it("computes the same logits and hidden states", async () => {
     const layers = name === "gpt2" ? "h" : "layers";
-    await using look = compile(({ ids }) => ({ logits: model.forward(ids) }), { ids: int32("batch", "seq") });
+    await using look = compile(({ ids }) => ({ logits: model.forward(ids) }), { ids: int32("batch", "seq") }, { engine });
     const { logits, inside } = await look({ ids: feeds.ids }, { fetch: [`${layers}.*.output`] });
     expect(difference(logits, tensor("logits"))).toBeLessThan(tolerance);
     for (const layer of [0, 1])
       expect(difference(inside[`${layers}.${layer}.output`] as HostArray, tensor(`hidden.${layer + 1}`))).toBeLessThan(tolerance);
-    const next = compile(({ ids }) => ({ logits: model.nextTokenLogits(ids) }), { ids: int32("batch", "seq") }, { frozen: true });
+    const next = compile(
+      ({ ids }) => ({ logits: model.nextTokenLogits(ids) }),
+      { ids: int32("batch", "seq") },
+      { frozen: true, engine },
+    );
     const last = (await next({ ids: feeds.ids })).logits;
     const [batch, seq, vocab] = tensor("logits").shape as [number, number, number];
     const lastRows = Array.from({ length: batch }, (_, row) =>
@@ -77,7 +100,7 @@ describe.each(["llama-tied", "llama-untied", "gpt2"])("%s", (name) => {
         return { loss, ...Object.fromEntries(gradients.map((gradient, i) => [`gradient${i}`, gradient])) };
       },
       signature,
-      { training, specialize: training },
+      { training, specialize: training, engine },
     );
     const { loss, ...gradients } = await program(feeds);
     expect(difference(loss as HostArray, tensor("loss"))).toBeLessThan(tolerance);
@@ -87,4 +110,4 @@ describe.each(["llama-tied", "llama-untied", "gpt2"])("%s", (name) => {
     ]);
     expect(differences.filter(([, value]) => !(value < tolerance))).toEqual([]);
   });
-});
+}

@@ -201,7 +201,7 @@ export class GPT2 extends CausalLM {
     return `transformer.${path}`;
   }
 
-  toConfig(): Readonly<Record<string, unknown>> {
-    return { architectures: ["GPT2LMHeadModel"], activationFunction: "gelu_new", tieWordEmbeddings: true, ...this.#config };
+  toConfig(): GPT2Config {
+    return this.#config;
   }
 }

@@ -1,119 +1,73 @@
 /**
- * The Llama-style decoder (Touvron et al. 2023, "LLaMA", section 2.2).
+ * The Llama-style decoder (Touvron et al. 2023, "LLaMA", section 2.2), and the many that grew from it.
  *
- * Notable: RMSNorm before each block and once at the end; rotary positions instead of learned ones; SwiGLU; no biases;
- * grouped-query attention, in which several query heads share a key and value head; the embedding may or may not also
- * be the output.
+ * Notable: RMSNorm before each block and once at the end; rotary positions instead of learned ones; SwiGLU; grouped-query
+ * attention, in which several query heads share a key and value head; the embedding may or may not also be the output.
+ * What the others change is a setting here: a sliding window (Mistral), biases on queries, keys and values (Qwen 2), queries and
+ * keys normalized (Qwen 3, MiniMind), layers without positions (SmolLM 3), experts in place of the SwiGLU (Mixtral, Qwen 3,
+ * MiniMind). `llama-options.ts` says which is which.
  */
 
-import { ArgumentError } from "../errors.js";
-import { add } from "../graph/ops/arithmetic.js";
+import { add, mul } from "../graph/ops/arithmetic.js";
 import type { Tensor } from "../graph/tensor.js";
-import { attend, type LayerCache, type Mask, mergeHeads, splitHeads } from "../nn/attention.js";
-import { SwiGLU } from "../nn/feed-forward.js";
+import { isTraining } from "../graph/trace.js";
+import { activations, GatedFeedForward } from "../nn/feed-forward.js";
+import { type AttentionInputs, GroupedQueryAttention, type QueryKeyNorm } from "../nn/grouped-query-attention.js";
 import { normal } from "../nn/initializers.js";
 import { Embedding, Linear } from "../nn/linear.js";
+import { loadBalancingLoss, MixtureOfExperts, type Routing } from "../nn/mixture-of-experts.js";
 import { Module } from "../nn/module.js";
 import { RMSNorm } from "../nn/norm.js";
 import { Rotary } from "../nn/rotary.js";
-import { CausalLM, causalMask, type ForwardOptions, positionsOf } from "./causal-lm.js";
+import { CausalLM, causalMask, contextOf, type ForwardOptions, positionsOf } from "./causal-lm.js";
+import { completeLlama, type LlamaConfig, type LlamaOptions } from "./llama-options.js";
 
-/** Names as in Hugging Face's `LlamaConfig`. */
-export interface LlamaOptions {
-  readonly vocabSize: number;
-  /** Width of the residual stream. */
-  readonly hiddenSize: number;
-  /** Width of the feed-forward blocks. Default: 8/3 · hiddenSize, rounded up to a multiple of 64. */
-  readonly intermediateSize?: number;
-  readonly numHiddenLayers: number;
-  readonly numAttentionHeads: number;
-  /** Heads of keys and values; fewer than query heads for grouped-query attention. Default: as many. */
-  readonly numKeyValueHeads?: number;
-  /** Default: hiddenSize / numAttentionHeads. */
-  readonly headDim?: number;
-  /** The longest context. Default 2048. */
-  readonly maxPositionEmbeddings?: number;
-  readonly rmsNormEps?: number;
-  /** Base of the rotary wavelengths. Default 10,000. */
-  readonly ropeTheta?: number;
-  /** Whether the output shares the embedding's weight. Default false. */
-  readonly tieWordEmbeddings?: boolean;
-  /** Standard deviation of the initial weights. Default 0.02. */
-  readonly initializerRange?: number;
+/** The attention of a layer. */
+export function attentionOf(config: LlamaConfig): GroupedQueryAttention {
+  const { hiddenSize, headDim, numAttentionHeads: heads, numKeyValueHeads: kvHeads, attentionBias, rmsNormEps } = config;
+  const headNorm = () => new RMSNorm(headDim, { epsilon: rmsNormEps });
+  const norm: QueryKeyNorm | undefined = config.queryKeyNorm ? { query: headNorm(), key: headNorm(), over: "heads" } : undefined;
+  return new GroupedQueryAttention({
+    ...{ hiddenSize, headDim, heads, kvHeads, norm, dropout: config.attentionDropout },
+    bias: attentionBias !== false,
+    outputBias: attentionBias === true,
+    initializer: normal(config.initializerRange),
+  });
 }
 
-export type LlamaConfig = Required<LlamaOptions>;
-
-function complete(options: LlamaOptions): LlamaConfig {
-  const { hiddenSize, numAttentionHeads } = options;
-  const config: LlamaConfig = {
-    intermediateSize: Math.ceil(((8 / 3) * hiddenSize) / 64) * 64,
-    numKeyValueHeads: numAttentionHeads,
-    headDim: hiddenSize / numAttentionHeads,
-    maxPositionEmbeddings: 2048,
-    rmsNormEps: 1e-6,
-    ropeTheta: 10_000,
-    tieWordEmbeddings: false,
-    initializerRange: 0.02,
-    ...options,
-  };
-  if (config.vocabSize < 2)
-    throw new ArgumentError(`Llama: a vocabulary needs at least 2 tokens, but vocabSize is ${config.vocabSize}.`);
-  if (!Number.isInteger(config.headDim) || config.headDim % 2 !== 0)
-    throw new ArgumentError(
-      `Llama: rotary positions need an even headDim, but it is ${config.headDim} (hiddenSize ${hiddenSize}, ${numAttentionHeads} heads).`,
-    );
-  if (numAttentionHeads % config.numKeyValueHeads !== 0)
-    throw new ArgumentError(`Llama: ${numAttentionHeads} query heads cannot share ${config.numKeyValueHeads} key heads evenly.`);
-  return config;
+/** What a layer does to each position by itself. */
+export function feedForwardOf(config: LlamaConfig, layer: number): GatedFeedForward | MixtureOfExperts {
+  const { hiddenSize, intermediateSize, experts, mlpBias } = config;
+  const [activation, initializer] = [activations[config.hiddenAct], normal(config.initializerRange)];
+  if (!experts || experts.denseLayers?.includes(layer))
+    return new GatedFeedForward(hiddenSize, intermediateSize, activation, { bias: mlpBias, initializer });
+  return new MixtureOfExperts({
+    ...{ hiddenSize, activation, initializer, experts: experts.count, expertsPerToken: experts.perToken },
+    ...{ intermediateSize: experts.intermediateSize, normalizeWeights: experts.normalizeWeights },
+    sharedExperts: experts.shared ?? 0,
+  });
 }
 
-/** Grouped-query attention with rotary positions (Ainslie et al. 2023; Su et al. 2021). */
-export class LlamaAttention extends Module {
-  readonly qProj: Linear;
-  readonly kProj: Linear;
-  readonly vProj: Linear;
-  readonly oProj: Linear;
-  readonly #headDim: number;
-
-  constructor({ hiddenSize, headDim, numAttentionHeads, numKeyValueHeads, initializerRange }: LlamaConfig) {
-    super();
-    const linear = { bias: false, initializer: normal(initializerRange) };
-    this.qProj = new Linear(hiddenSize, numAttentionHeads * headDim, linear);
-    this.kProj = new Linear(hiddenSize, numKeyValueHeads * headDim, linear);
-    this.vProj = new Linear(hiddenSize, numKeyValueHeads * headDim, linear);
-    this.oProj = new Linear(numAttentionHeads * headDim, hiddenSize, linear);
-    this.#headDim = headDim;
-  }
-
-  /** x [batch, seq, hidden] → [batch, seq, hidden] */
-  forward(x: Tensor, rotary: Rotary, mask: Mask, cache?: LayerCache): Tensor {
-    const q = rotary.apply(splitHeads(this.qProj.forward(x), this.#headDim)); // [batch, heads, seq, headDim]
-    const k = rotary.apply(splitHeads(this.kProj.forward(x), this.#headDim)); // [batch, kvHeads, seq, headDim]
-    const v = splitHeads(this.vProj.forward(x), this.#headDim);
-    return this.oProj.forward(mergeHeads(attend(q, k, v, { mask, cache })));
-  }
-}
-
+/** Two blocks, each behind a norm and added to what flows past it ("pre-norm"). */
 export class LlamaLayer extends Module {
   readonly inputLayernorm: RMSNorm;
-  readonly selfAttn: LlamaAttention;
+  readonly selfAttn: GroupedQueryAttention;
   readonly postAttentionLayernorm: RMSNorm;
-  readonly mlp: SwiGLU;
+  readonly mlp: GatedFeedForward | MixtureOfExperts;
 
-  constructor(config: LlamaConfig) {
+  constructor(config: LlamaConfig, layer: number) {
     super();
     const norm = { epsilon: config.rmsNormEps };
     this.inputLayernorm = new RMSNorm(config.hiddenSize, norm);
-    this.selfAttn = new LlamaAttention(config);
+    this.selfAttn = attentionOf(config);
     this.postAttentionLayernorm = new RMSNorm(config.hiddenSize, norm);
-    this.mlp = new SwiGLU(config.hiddenSize, config.intermediateSize, { initializer: normal(config.initializerRange) });
+    this.mlp = feedForwardOf(config, layer);
   }
 
   /** x [batch, seq, hidden] → [batch, seq, hidden] */
-  forward(x: Tensor, rotary: Rotary, mask: Mask, cache?: LayerCache): Tensor {
-    const attended = add(x, this.selfAttn.forward(this.inputLayernorm.forward(x), rotary, mask, cache));
-    return add(attended, this.mlp.forward(this.postAttentionLayernorm.forward(attended)));
+  forward(x: Tensor, inputs: AttentionInputs, routings?: Routing[]): Tensor {
+    const attended = add(x, this.selfAttn.forward(this.inputLayernorm.forward(x), inputs));
+    return add(attended, this.mlp.forward(this.postAttentionLayernorm.forward(attended), routings));
   }
 }
 
@@ -126,24 +80,53 @@ export class Llama extends CausalLM {
 
   constructor(options: LlamaOptions) {
     super();
-    const config = complete(options);
+    const config = completeLlama(options);
     const initializer = normal(config.initializerRange);
     this.#config = config;
     this.embedTokens = new Embedding(config.vocabSize, config.hiddenSize, { initializer });
-    this.layers = Array.from({ length: config.numHiddenLayers }, () => new LlamaLayer(config));
+    this.layers = Array.from({ length: config.numHiddenLayers }, (_, layer) => new LlamaLayer(config, layer));
     this.norm = new RMSNorm(config.hiddenSize, { epsilon: config.rmsNormEps });
     this.lmHead = config.tieWordEmbeddings
       ? undefined
       : new Linear(config.hiddenSize, config.vocabSize, { bias: false, initializer });
   }
 
-  protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
-    const { headDim, ropeTheta } = this.#config;
-    const rotary = new Rotary(positionsOf(ids, options), { headDim, theta: ropeTheta });
-    const mask = causalMask(options);
+  protected hiddenStates(ids: Tensor, options: ForwardOptions, routings?: Routing[]): Tensor {
+    const {
+      headDim,
+      ropeTheta: theta,
+      ropeScaling,
+      maxPositionEmbeddings,
+      slidingWindow,
+      layerTypes,
+      noRopeLayers,
+    } = this.#config;
+    const scaling = ropeScaling ?? undefined;
+    const rotary = new Rotary(positionsOf(ids, options), { headDim, theta, scaling, maxPositionEmbeddings });
+    const full = causalMask(options);
+    const sliding = { ...full, window: slidingWindow ?? undefined };
     let x = this.embedTokens.forward(ids); // [batch, seq, hidden]
-    for (const [i, layer] of this.layers.entries()) x = layer.forward(x, rotary, mask, options.cache?.layer(i));
+    for (const [i, layer] of this.layers.entries()) {
+      const slides = slidingWindow !== null && layerTypes?.[i] !== "full_attention";
+      const inputs: AttentionInputs = {
+        mask: slides ? sliding : full,
+        rotary: noRopeLayers?.[i] === 0 ? undefined : rotary,
+        cache: options.cache?.layer(i),
+      };
+      x = layer.forward(x, inputs, routings);
+    }
     return this.norm.forward(x);
+  }
+
+  /** With experts, their load-balancing loss belongs to it in training. */
+  override loss(ids: Tensor, labels: Tensor, options: ForwardOptions = {}): Tensor {
+    const balancing = this.#config.experts?.balancing ?? 0;
+    if (balancing === 0 || !isTraining()) return super.loss(ids, labels, options);
+    return this.within(() => {
+      const routings: Routing[] = [];
+      const loss = this.lossOf(this.hiddenStates(ids, options, routings), labels);
+      return routings.length === 0 ? loss : add(loss, mul(loadBalancingLoss(routings), balancing));
+    });
   }
 
   protected get outputWeight(): Tensor {
@@ -151,20 +134,29 @@ export class Llama extends CausalLM {
   }
 
   get contextLength(): number {
-    return this.#config.maxPositionEmbeddings;
+    return contextOf(this.#config.maxPositionEmbeddings, this.#config.ropeScaling);
   }
 
   get vocabSize(): number {
     return this.#config.vocabSize;
   }
 
-  readonly modelType = "llama";
+  get modelType(): string {
+    return this.#config.modelType;
+  }
 
   checkpointPath(path: string): string {
-    return path.startsWith("lmHead.") ? path : `model.${path}`;
+    if (path.startsWith("lmHead.")) return path;
+    return `model.${this.#config.modelType === "mixtral" ? mixtralPath(path) : path}`;
   }
 
-  toConfig(): Readonly<Record<string, unknown>> {
-    return { architectures: ["LlamaForCausalLM"], hiddenAct: "silu", ...this.#config };
+  toConfig(): LlamaConfig {
+    return this.#config;
   }
 }
+
+/** Mixtral's experts have their own names: `block_sparse_moe.experts.0.w1` is the gate, `w3` the map up, `w2` the one down. */
+const mixtralPath = (path: string): string =>
+  path
+    .replace(".mlp.", ".blockSparseMoe.")
+    .replace(/\.(gate|up|down)Proj\./, (_, map: string) => `.w$${{ gate: 1, up: 3, down: 2 }[map]}.`);

@@ -1,10 +1,22 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
-import { concat, grad, type HostArray, hostArray, mul, nodesOf, sin, sum, type Tensor, Variable } from "../graph/index.js";
+import {
+  concat,
+  constant,
+  grad,
+  type HostArray,
+  hostArray,
+  mul,
+  nodesOf,
+  sin,
+  sum,
+  type Tensor,
+  Variable,
+} from "../graph/index.js";
 import { namedRandom } from "../graph/random.js";
 import { bool, compile, float32 } from "../program/index.js";
-import { attend, causal, type LayerCache, type Mask, mergeHeads, splitHeads } from "./attention.js";
+import { type AttendOptions, attend, causal, type LayerCache, type Mask, mergeHeads, splitHeads } from "./attention.js";
 import { BLOCK } from "./blockwise-attention.js";
 
 const engine = await onnxRuntimeNode({ threads: 2 });
@@ -237,14 +249,14 @@ describe("heads", () => {
 
 describe("attention in blocks", () => {
   /** Output and gradients of a training program: in blocks, or whole when the weights are asked for. */
-  async function run(shape: Shape4, kvHeads: number, whole: boolean) {
+  async function run(shape: Shape4, kvHeads: number, whole: boolean, options: AttendOptions = { mask: causal }) {
     const [batch, heads, seq, headDim] = shape;
     const q = variable("q", [batch, heads, seq, headDim]);
     const [k, v] = [variable("k", [batch, kvHeads, seq, headDim]), variable("v", [batch, kvHeads, seq, headDim])];
     const traced: Tensor[] = [];
     await using program = compile(
       () => {
-        const y = attend(q, k, v, { mask: causal });
+        const y = attend(q, k, v, options);
         traced.push(y);
         const loss = sum(mul(sin(y), y));
         const [dq, dk, dv] = grad(loss, [q, k, v]) as [Tensor, Tensor, Tensor];
@@ -280,6 +292,63 @@ describe("attention in blocks", () => {
     },
   );
 
+  const real = hostArray(
+    "bool",
+    [2, 2 * BLOCK + 44],
+    Uint8Array.from({ length: 2 * (2 * BLOCK + 44) }, (_, i) => Number(!((i >= 290 && i < 300) || (i >= 320 && i < 330)))),
+  );
+  const documents = hostArray(
+    "int32",
+    [2, 2 * BLOCK + 44],
+    Int32Array.from({ length: 2 * (2 * BLOCK + 44) }, (_, i) => Math.floor(i / 90)),
+  );
+  const window = { causal: true, window: BLOCK - 9 };
+
+  it.each([
+    ["a narrow window", () => ({ mask: { causal: true, window: 5 } })],
+    ["a window of some blocks", () => ({ mask: { causal: true, window: BLOCK + 3 } })],
+    ["a window of one block", () => ({ mask: { causal: true, window: BLOCK } })],
+    ["padding", () => ({ mask: { causal: true, keys: constant(real) } })],
+    ["padding and a window", () => ({ mask: { ...window, keys: constant(real) } })],
+    ["documents and a window", () => ({ mask: { ...window, segments: constant(documents) } })],
+    ["a soft cap", () => ({ mask: causal, softCap: 0.7 })],
+    ["a soft cap and a window", () => ({ mask: window, softCap: 0.7 })],
+    ["linear biases", () => ({ mask: causal, slopes: [0.5, 0.1, 0.02, 0.01] })],
+    ["linear biases and a window", () => ({ mask: window, slopes: [0.5, 0.1, 0.02, 0.01] })],
+  ] as readonly (readonly [string, () => AttendOptions])[])(
+    "with %s has the values and gradients of the whole",
+    async (_, make) => {
+      const shape: Shape4 = [2, 4, 2 * BLOCK + 44, 3];
+      const [blocks, whole] = [await run(shape, 2, false, make()), await run(shape, 2, true, make())];
+      expect([whole.widest, blocks.widest]).toEqual([shape[2], 2 * BLOCK]);
+      for (const [name, array] of Object.entries(whole.results) as [keyof typeof whole.results, HostArray][]) {
+        const scale = Math.max(1, ...(array.data as Float32Array).map(Math.abs));
+        expect(distance(blocks.results[name], array) / scale).toBeLessThan(2e-5);
+      }
+    },
+  );
+
+  it("does not multiply what lies behind the window", async () => {
+    const products = (mask: Mask) => {
+      const x = variable("x", [1, 1, 8 * BLOCK, 2]);
+      let size = 0;
+      compile(
+        () => {
+          const y = attend(x, x, x, { mask });
+          for (const { op, outputs } of nodesOf([y]))
+            if (op.name === "softmax") size += outputs[0]?.shape.reduce<number>((a, b) => a * (b as number), 1) ?? 0;
+          return { y };
+        },
+        {},
+        { engine, training: true },
+      );
+      return size / BLOCK ** 2;
+    };
+    expect(products(causal)).toBe(36);
+    expect(products({ causal: true, window: BLOCK })).toBe(15);
+    expect(products({ causal: true, window: 1 })).toBe(8);
+  });
+
   it("is not used where it would not help or be wrong", async () => {
     const softmaxes = (shape: Shape4, options: Parameters<typeof attend>[3], training = true) => {
       let found = 0;
@@ -299,7 +368,7 @@ describe("attention in blocks", () => {
     expect(softmaxes(long, { mask: causal })).toBe(3);
     expect(softmaxes(long, { mask: causal }, false)).toBe(1);
     expect(softmaxes([1, 1, BLOCK, 2], { mask: causal })).toBe(1);
-    for (const options of [{}, { mask: { causal: true, window: 5 } }, { mask: causal, dropout: 0.1 }])
+    for (const options of [{}, { mask: { causal: true, window: 5, sinks: 2 } }, { mask: causal, dropout: 0.1 }])
       expect(softmaxes(long, options)).toBe(1);
   });
 });

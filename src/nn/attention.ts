@@ -1,36 +1,22 @@
 /** Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), for training, prefill and decoding alike. */
 
-import { ShapeError } from "../errors.js";
-import { type Dim, divideExactly, formatShape, isStaticShape, mulDims, sameDim, subDims } from "../graph/dim.js";
-import { constant } from "../graph/leaves.js";
-import { add, sub } from "../graph/ops/arithmetic.js";
-import { and, equal, greaterEqual, less } from "../graph/ops/compare.js";
+import { ArgumentError, ShapeError } from "../errors.js";
+import { type Dim, divideExactly, formatShape, isStaticShape, mulDims, subDims } from "../graph/dim.js";
+import { add } from "../graph/ops/arithmetic.js";
+import { broadcastTo } from "../graph/ops/fill.js";
 import { matmul } from "../graph/ops/matmul.js";
-import { range } from "../graph/ops/range.js";
-import { where } from "../graph/ops/select.js";
 import { reshape, transpose } from "../graph/ops/shape.js";
+import { concat, slice } from "../graph/ops/shape-slice.js";
 import { softmax } from "../graph/ops/softmax.js";
 import type { Tensor } from "../graph/tensor.js";
 import { isFetched, isTraining, named } from "../graph/trace.js";
+import { alibiBias } from "./alibi.js";
 import { BLOCK, blockwiseAttention } from "./blockwise-attention.js";
 import { dropout } from "./dropout.js";
+import { type Mask, masked } from "./mask.js";
+import { softCapped } from "./soft-cap.js";
 
-/** Which keys a query may see. Conditions that are given are combined. */
-export interface Mask {
-  /** No key after the query. */
-  readonly causal?: boolean;
-  /** No key more than `window − 1` positions before the query (Beltagy et al. 2020). */
-  readonly window?: number;
-  /** bool [batch, keys]: which keys are real and not padding. */
-  readonly keys?: Tensor;
-  /**
-   * int [batch, seq]: the document of each position, where several are packed into one row; a query sees keys of its own
-   * document alone. For queries and keys that are the same positions, so not together with a cache.
-   */
-  readonly segments?: Tensor;
-}
-
-export const causal: Mask = { causal: true };
+export { causal, type Mask } from "./mask.js";
 
 /** Keys and values of earlier calls, kept for one layer. */
 export interface LayerCache {
@@ -45,6 +31,14 @@ export interface AttendOptions {
   readonly scale?: number;
   /** Share of attention weights that are dropped in training. Default 0. */
   readonly dropout?: number;
+  /** Scores are bent into (−cap, cap) by cap·tanh(score/cap) (Bello et al. 2017; Gemma 2). Default: not at all. */
+  readonly softCap?: number | undefined;
+  /** ALiBi: what each query head subtracts from its scores for each position of distance. Default: nothing. */
+  readonly slopes?: readonly number[];
+  /** Added to the scores, [heads or 1, seq or 1, keys]: relative positions that are learned, for example. Default: nothing. */
+  readonly bias?: Tensor;
+  /** A learned score [heads] of nothing at all, so that a head may look at no key (Agarwal et al. 2025, "gpt-oss"). Default: none. */
+  readonly sinkScores?: Tensor;
 }
 
 /** x [batch, seq, heads · headDim] → [batch, heads, seq, headDim] */
@@ -71,51 +65,40 @@ export function mergeHeads(x: Tensor): Tensor {
  * @returns [batch, heads, seq, headDim]
  */
 export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions = {}): Tensor {
-  const { mask = {}, cache, dropout: dropped = 0 } = options;
+  const { mask = {}, cache, dropout: dropped = 0, softCap, slopes, bias, sinkScores } = options;
   const { keys, values } = cache ? cache.append(k, v) : { keys: k, values: v };
   const [batch, heads, seq, headDim] = dims4(q);
   const [, kvHeads, keyCount] = dims4(keys);
   const group = divideExactly(heads, kvHeads);
   if (group === undefined)
     throw new ShapeError(`attend: ${String(heads)} query heads cannot share ${String(kvHeads)} key heads evenly.`);
+  if (slopes && slopes.length !== heads)
+    throw new ArgumentError(`attend: ${slopes.length} slopes were given for ${String(heads)} heads.`);
   const scale = options.scale ?? 1 / Math.sqrt(headDim as number);
 
-  // In training the sizes are known: blocks can leave out the masked triangle and forget the weights until the backward pass.
-  const plain = isFetched("weights") || dropped > 0 || mask.keys !== undefined || mask.window !== undefined;
-  if (isTraining() && !plain && mask.causal && isStaticShape(q.shape) && seq === keyCount && (seq as number) > BLOCK)
-    return blockwiseAttention(q, keys, values, { scale, ...(mask.segments ? { segments: mask.segments } : {}) });
+  // In training the sizes are known: blocks can leave out what no query sees and forget the weights until the backward pass.
+  const whole = isFetched("weights") || dropped > 0 || bias !== undefined || sinkScores !== undefined || (mask.sinks ?? 0) > 0;
+  if (isTraining() && !whole && mask.causal && isStaticShape(q.shape) && seq === keyCount && (seq as number) > BLOCK)
+    return blockwiseAttention(q, keys, values, { mask, scale, softCap, slopes });
 
   const grouped = reshape(q, [batch, kvHeads, group, seq, headDim]);
   const perGroup = (x: Tensor) => reshape(x, [batch, kvHeads, 1, keyCount, headDim]);
-  const scores = matmul(grouped, perGroup(keys), { transposeB: true, scale }); // [batch, kvHeads, group, seq, keys]
-  const visible = visibility(mask, seq, keyCount);
-  // Added, not chosen: one pass over the scores whose operand is small and shared by all layers.
-  const weights = softmax(visible ? add(scores, where(visible, constant(0), constant(MASKED))) : scores);
+  let scores = matmul(grouped, perGroup(keys), { transposeB: true, scale }); // [batch, kvHeads, group, seq, keys]
+  if (softCap !== undefined) scores = softCapped(scores, softCap);
+  if (slopes) scores = add(scores, alibiBias(slopes, kvHeads as number, keyCount));
+  if (bias) scores = add(scores, bias.size(0) === 1 ? bias : reshape(bias, [kvHeads, group, bias.size(1), keyCount]));
+  scores = masked(scores, mask, { firstQuery: subDims(keyCount, seq), queries: seq, firstKey: 0, keys: keyCount });
+  const weights = sinkScores ? softmaxBesideSink(scores, sinkScores) : softmax(scores);
   named("weights", reshape(weights, [batch, heads, seq, keyCount]));
   const mixed = matmul(dropout(weights, dropped, "weights"), perGroup(values));
   return reshape(mixed, [batch, heads, seq, headDim]);
 }
 
-/** Far below any score, yet finite: a row without any visible key becomes uniform instead of NaN. */
-const MASKED = -1e9;
-
-/** bool, broadcastable to [batch, kvHeads, group, seq, keys]; `undefined` when everything is visible. */
-function visibility({ causal: isCausal, window, keys: real, segments }: Mask, seq: Dim, keyCount: Dim): Tensor | undefined {
-  const conditions: Tensor[] = [];
-  if (isCausal || window !== undefined) {
-    const queryPositions = reshape(range(seq, "int32", subDims(keyCount, seq)), [seq, 1]);
-    const keyPositions = range(keyCount, "int32");
-    if (isCausal) conditions.push(greaterEqual(queryPositions, keyPositions));
-    if (window !== undefined) conditions.push(less(sub(queryPositions, keyPositions), window));
-  }
-  if (real) conditions.push(reshape(real, [real.size(0), 1, 1, 1, real.size(1)]));
-  if (segments) {
-    if (!sameDim(seq, keyCount))
-      throw new ShapeError(`attend: segments need as many queries as keys, but there are ${String(seq)} and ${String(keyCount)}.`);
-    const batch = segments.size(0);
-    conditions.push(equal(reshape(segments, [batch, 1, 1, seq, 1]), reshape(segments, [batch, 1, 1, 1, seq])));
-  }
-  return conditions.length ? conditions.reduce((a, b) => and(a, b)) : undefined;
+/** softmax over the keys and one more place, whose weight is then left out. */
+function softmaxBesideSink(scores: Tensor, sinkScores: Tensor): Tensor {
+  const [batch, kvHeads, group, seq, keys] = scores.shape as unknown as readonly [Dim, Dim, Dim, Dim, Dim];
+  const sink = broadcastTo(reshape(sinkScores, [1, kvHeads, group, 1, 1]), [batch, kvHeads, group, seq, 1]);
+  return slice(softmax(concat([scores, sink], 4)), 4, 0, keys);
 }
 
 function dims4(x: Tensor): readonly [Dim, Dim, Dim, Dim] {

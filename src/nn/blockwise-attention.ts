@@ -6,32 +6,33 @@
 import { barrier } from "../graph/barrier.js";
 import { customGradient } from "../graph/custom-gradient.js";
 import type { Dim } from "../graph/dim.js";
-import { constant } from "../graph/leaves.js";
-import { add, mul, sub } from "../graph/ops/arithmetic.js";
-import { and, equal, greaterEqual } from "../graph/ops/compare.js";
+import { add, div, mul, square, sub, tanh } from "../graph/ops/arithmetic.js";
 import { matmul } from "../graph/ops/matmul.js";
-import { range } from "../graph/ops/range.js";
 import { sum } from "../graph/ops/reduce.js";
-import { where } from "../graph/ops/select.js";
 import { reshape } from "../graph/ops/shape.js";
 import { concat, padAxis, slice } from "../graph/ops/shape-slice.js";
 import { softmax } from "../graph/ops/softmax.js";
 import type { Tensor } from "../graph/tensor.js";
+import { alibiBias } from "./alibi.js";
+import { type Mask, masked } from "./mask.js";
 
 /** Queries a block. Measured: smaller blocks skip more of the triangle, larger ones multiply faster. */
 export const BLOCK = 128;
-const MASKED = -1e9;
 
 interface Block {
-  /** First query and one past the last; keys are 0 up to `end`. */
+  /** First query and one past the last. */
   readonly start: number;
   readonly end: number;
+  /** First key that a query of the block may see, at a multiple of BLOCK; the last is `end` − 1. */
+  readonly from: number;
 }
 
 interface BlockwiseOptions {
   readonly scale: number;
-  /** int [batch, seq]: the document of each position; a query sees keys of its own alone. */
-  readonly segments?: Tensor;
+  /** Causal. */
+  readonly mask: Mask;
+  readonly softCap?: number | undefined;
+  readonly slopes?: readonly number[] | undefined;
 }
 
 /** q [batch, heads, seq, headDim], k and v [batch, kvHeads, seq, headDim] with concrete sizes → [batch, heads, seq, headDim] */
@@ -45,23 +46,17 @@ export function blockwiseAttention(q: Tensor, k: Tensor, v: Tensor, options: Blo
 }
 
 function forward(q: Tensor, k: Tensor, v: Tensor, options: BlockwiseOptions): Tensor {
-  const outputs = blocksOf(q).map((block) => {
-    const weights = blockWeights(q, k, block, options);
+  const outputs = blocksOf(q, options.mask).map((block) => {
+    const { weights } = blockWeights(q, k, block, options);
     return ungroup(matmul(weights, keysOf(v, block)), q);
   });
   return concat(outputs, 2);
 }
 
 /** Dao et al. 2022, algorithm 4, with softmax's gradient written as weights · (dWeights − Σ dOut·out). */
-function backward(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  out: Tensor,
-  dOut: Tensor,
-  options: BlockwiseOptions,
-): readonly Tensor[] {
-  const { scale } = options;
+function backward(q: Tensor, k: Tensor, v: Tensor, out: Tensor, dOut: Tensor, options: BlockwiseOptions): readonly Tensor[] {
+  const { scale, mask } = options;
+  const blocks = blocksOf(q, mask);
   // Behind the barrier the weights cannot be the ones of the forward pass, kept in memory all the while.
   const lateQ = barrier(q, dOut);
   const lateK = barrier(k, dOut);
@@ -69,53 +64,55 @@ function backward(
   const dQ: Tensor[] = [];
   const dK: Tensor[] = [];
   const dV: Tensor[] = [];
-  for (const block of blocksOf(q)) {
-    const weights = blockWeights(lateQ, lateK, block, options); // [batch, kvHeads, group · block, keys]
+  for (const block of blocks) {
+    const { weights, bend } = blockWeights(lateQ, lateK, block, options); // [batch, kvHeads, group · block, keys]
     const dBlock = group(queriesOf(dOut, block), k);
     dV.push(matmul(weights, dBlock, { transposeA: true }));
     const dWeights = matmul(dBlock, keysOf(v, block), { transposeB: true });
-    const dScores = mul(weights, sub(dWeights, group(queriesOf(delta, block), k)));
+    const dCapped = mul(weights, sub(dWeights, group(queriesOf(delta, block), k)));
+    const dScores = bend ? mul(dCapped, bend) : dCapped;
     dQ.push(ungroup(matmul(dScores, keysOf(lateK, block), { scale }), q));
     dK.push(matmul(dScores, group(queriesOf(lateQ, block), k), { transposeA: true, scale }));
   }
-  return [concat(dQ, 2), sumOfPrefixes(dK), sumOfPrefixes(dV)];
+  const summed = mask.window === undefined ? sumOfPrefixes : (parts: readonly Tensor[]) => sumOfStretches(parts, blocks);
+  return [concat(dQ, 2), summed(dK), summed(dV)];
 }
 
-function blocksOf(q: Tensor): readonly Block[] {
+function blocksOf(q: Tensor, { window = Number.POSITIVE_INFINITY }: Mask): readonly Block[] {
   const seq = q.size(2) as number;
-  return Array.from({ length: Math.ceil(seq / BLOCK) }, (_, i) => ({ start: i * BLOCK, end: Math.min(seq, (i + 1) * BLOCK) }));
+  return Array.from({ length: Math.ceil(seq / BLOCK) }, (_, i) => ({
+    start: i * BLOCK,
+    end: Math.min(seq, (i + 1) * BLOCK),
+    from: Math.max(0, Math.floor((i * BLOCK - window + 1) / BLOCK) * BLOCK),
+  }));
 }
 
 const queriesOf = (x: Tensor, { start, end }: Block): Tensor => slice(x, 2, start, end);
-const keysOf = (x: Tensor, { end }: Block): Tensor => slice(x, 2, 0, end);
+const keysOf = (x: Tensor, { from, end }: Block): Tensor => slice(x, 2, from, end);
 
-/** Attention weights of a block's queries over the keys up to its end: [batch, kvHeads, group · block, keys] */
-function blockWeights(q: Tensor, k: Tensor, block: Block, { scale, segments }: BlockwiseOptions): Tensor {
+interface BlockWeights {
+  /** Attention weights of a block's queries over the keys from its first to its end: [batch, kvHeads, group · block, keys] */
+  readonly weights: Tensor;
+  /** What the soft cap makes of a small change of a score, 1 − tanh², where there is one. */
+  readonly bend?: Tensor | undefined;
+}
+
+function blockWeights(q: Tensor, k: Tensor, block: Block, options: BlockwiseOptions): BlockWeights {
+  const { scale, softCap, slopes } = options;
+  const { start, end, from } = block;
   const scores = matmul(group(queriesOf(q, block), k), keysOf(k, block), { transposeB: true, scale });
-  const [batch, kvHeads, rows, keys] = scores.shape as unknown as readonly [Dim, Dim, number, Dim];
-  const size = block.end - block.start;
-  const byQuery = reshape(scores, [batch, kvHeads, rows / size, size, keys]);
-  // A bias of floats for each row of the batch would be four times as large as the bools that segments make.
-  const masked = segments ? where(visibleInSegment(segments, block), byQuery, MASKED) : add(byQuery, causalBias(block));
-  return softmax(reshape(masked, scores.shape));
-}
-
-/** Which keys are not after the query and of its document, bool [batch, 1, 1, block, keys]. All layers share it. */
-function visibleInSegment(segments: Tensor, { start, end }: Block): Tensor {
-  const batch = segments.size(0);
-  const ofQueries = reshape(slice(segments, 1, start, end), [batch, 1, 1, end - start, 1]);
-  const ofKeys = reshape(slice(segments, 1, 0, end), [batch, 1, 1, 1, end]);
-  return and(notAfter({ start, end }), equal(ofQueries, ofKeys));
-}
-
-/** 0 where a query of the block may see a key, far below any score where it may not: [block, keys]. All layers share it. */
-function causalBias(block: Block): Tensor {
-  return where(notAfter(block), constant(0), constant(MASKED));
-}
-
-/** Which keys are not after the query: bool [block, keys] */
-function notAfter({ start, end }: Block): Tensor {
-  return greaterEqual(reshape(range(end - start, "int32", start), [end - start, 1]), range(end, "int32"));
+  const [batch, kvHeads, rows, keys] = scores.shape as unknown as readonly [Dim, number, number, number];
+  const size = end - start;
+  const bent = softCap === undefined ? undefined : tanh(div(scores, softCap));
+  let byQuery = reshape(bent && softCap !== undefined ? mul(bent, softCap) : scores, [batch, kvHeads, rows / size, size, keys]);
+  if (slopes) byQuery = add(byQuery, alibiBias(slopes, kvHeads, keys));
+  // The places that blocks inside a window have in common are counted from their first key: all then share one mask.
+  const shift = options.mask.window !== undefined && !options.mask.keys && !options.mask.segments ? from : 0;
+  const meeting = { firstQuery: start - shift, queries: size, firstKey: from - shift, keys };
+  return {
+    weights: softmax(reshape(masked(byQuery, options.mask, meeting), scores.shape)),
+    bend: bent && sub(1, square(bent)),
+  };
 }
 
 /** Query heads that share a key head become rows of one product: [batch, heads, n, d] → [batch, kvHeads, group · n, d] */
@@ -141,4 +138,15 @@ function sumOfPrefixes(prefixes: readonly Tensor[]): Tensor {
     const padded = padAxis(prefix, 2, 0, missing);
     return sumSoFar === longest ? padded : add(sumSoFar, padded);
   }, longest);
+}
+
+/** Sums gradients of stretches of keys that overlap a little, as those behind a window do: BLOCK by BLOCK. */
+function sumOfStretches(stretches: readonly Tensor[], blocks: readonly Block[]): Tensor {
+  const chunks = blocks.map(({ start, end }) => {
+    const parts = blocks.flatMap(({ from, end: last }, i) =>
+      from <= start && end <= last ? [slice(stretches[i] as Tensor, 2, start - from, end - from)] : [],
+    );
+    return parts.reduce((a, b) => add(a, b));
+  });
+  return concat(chunks, 2);
 }

@@ -1,11 +1,36 @@
 /** Modules: the blocks that models are built of. */
 
+export { alibiSlopes } from "./alibi.js";
 export { type AttendOptions, attend, causal, type LayerCache, type Mask, mergeHeads, splitHeads } from "./attention.js";
 export { dropout } from "./dropout.js";
-export { type GatedFeedForwardOptions, SwiGLU } from "./feed-forward.js";
+export {
+  type Activation,
+  type ActivationName,
+  activations,
+  Bilinear,
+  FeedForward,
+  type FeedForwardOptions,
+  GatedFeedForward,
+  GEGLU,
+  GLU,
+  ReGLU,
+  reluSquared,
+  SwiGLU,
+} from "./feed-forward.js";
+export { FusedAttention, type FusedAttentionOptions } from "./fused-attention.js";
+export {
+  type AttentionInputs,
+  GroupedQueryAttention,
+  type GroupedQueryAttentionOptions,
+  type Normalization,
+  type QueryKeyNorm,
+} from "./grouped-query-attention.js";
 export * as initializers from "./initializers.js";
 export { Embedding, Linear, type LinearOptions } from "./linear.js";
-export { linearCrossEntropy } from "./linear-cross-entropy.js";
+export { type LogitsOptions, linearCrossEntropy, linearLogits } from "./linear-cross-entropy.js";
+export { loadBalancingLoss, MixtureOfExperts, type MixtureOfExpertsOptions, type Routing } from "./mixture-of-experts.js";
 export { Module } from "./module.js";
-export { LayerNorm, type NormOptions, RMSNorm } from "./norm.js";
+export { HeadLayerNorm, LayerNorm, type NormOptions, OffsetRMSNorm, RMSNorm } from "./norm.js";
+export { type RopeScaling, ropeTypes } from "./rope-scaling.js";
 export { Rotary, type RotaryOptions } from "./rotary.js";
+export { softCapped } from "./soft-cap.js";

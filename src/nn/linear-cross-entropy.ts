@@ -3,10 +3,11 @@
  * exist at once, and the products are faster at a few hundred rows than at thousands.
  */
 
+import { barrier } from "../graph/barrier.js";
 import { customGradient } from "../graph/custom-gradient.js";
 import { isStatic } from "../graph/dim.js";
 import { constant } from "../graph/leaves.js";
-import { add, div, exp, maximum, mul, neg } from "../graph/ops/arithmetic.js";
+import { add, div, exp, maximum, mul, neg, square, sub, tanh } from "../graph/ops/arithmetic.js";
 import { cast } from "../graph/ops/cast.js";
 import { notEqual } from "../graph/ops/compare.js";
 import { full } from "../graph/ops/fill.js";
@@ -20,33 +21,49 @@ import { concat, slice } from "../graph/ops/shape-slice.js";
 import { logSoftmax } from "../graph/ops/softmax.js";
 import type { Tensor } from "../graph/tensor.js";
 import { isTraining } from "../graph/trace.js";
+import { softCapped } from "./soft-cap.js";
 
 /** Rows of logits that exist at once. */
 const ROWS = 512;
 /** Positions with this label count for nothing. */
 const IGNORED = -100;
 
+/** What a last linear map does besides its product with [vocab, size]. */
+export interface LogitsOptions {
+  /** [vocab], added. */
+  readonly bias?: Tensor | undefined;
+  /** Bends logits into (−cap, cap) by cap·tanh(logit/cap). */
+  readonly softCap?: number | undefined;
+}
+
+/** hidden [..., size], weight [vocab, size] → logits [..., vocab] */
+export function linearLogits(hidden: Tensor, weight: Tensor, { bias, softCap }: LogitsOptions = {}): Tensor {
+  const product = matmul(hidden, weight, { transposeB: true });
+  const logits = bias ? add(product, bias) : product;
+  return softCap === undefined ? logits : softCapped(logits, softCap);
+}
+
 /**
- * Mean over the labels that are not −100 of the cross-entropy of softmax(hidden · weightᵀ); 0 when there are none.
+ * Mean over the labels that are not −100 of the cross-entropy of softmax(linearLogits(hidden, weight)); 0 when there are none.
  *
  * @param hidden [..., size]
  * @param weight [vocab, size]
  * @param labels [...] whole numbers
  * @returns a scalar
  */
-export function linearCrossEntropy(hidden: Tensor, weight: Tensor, labels: Tensor): Tensor {
+export function linearCrossEntropy(hidden: Tensor, weight: Tensor, labels: Tensor, options: LogitsOptions = {}): Tensor {
   const rows = hidden.shape.slice(0, -1).every(isStatic)
     ? labels.shape.reduce<number>((count, size) => count * (size as number), 1)
     : 0;
-  if (!isTraining() || rows === 0) return crossEntropy(matmul(hidden, weight, { transposeB: true }), labels);
-  return chunkedLoss(reshape(hidden, [rows, hidden.size(-1)]), weight, reshape(labels, [rows]), rows);
+  if (!isTraining() || rows === 0) return crossEntropy(linearLogits(hidden, weight, options), labels);
+  return chunkedLoss(reshape(hidden, [rows, hidden.size(-1)]), weight, reshape(labels, [rows]), rows, options);
 }
 
 /**
  * The gradient of cross-entropy with respect to the logits, softmax − onehot, is at hand as soon as the loss is, so each
  * chunk's share of the gradients is computed together with its loss and its logits can be forgotten.
  */
-function chunkedLoss(hidden: Tensor, weight: Tensor, labels: Tensor, rows: number): Tensor {
+function chunkedLoss(hidden: Tensor, weight: Tensor, labels: Tensor, rows: number, { bias, softCap }: LogitsOptions): Tensor {
   const counts = notEqual(labels, IGNORED); // [rows]
   const counted = cast(counts, hidden.dtype);
   const share = div(counted, maximum(sum(counted), 1)); // weight of each row in the mean
@@ -56,28 +73,35 @@ function chunkedLoss(hidden: Tensor, weight: Tensor, labels: Tensor, rows: numbe
   const losses: Tensor[] = [];
   const hiddenGradients: Tensor[] = [];
   const weightGradients: Tensor[] = [];
+  const biasGradients: Tensor[] = [];
   const [loss] = customGradient(
-    (h, w) => {
+    (...[h, w, b]: readonly Tensor[]) => {
       for (let start = 0; start < rows; start += ROWS) {
         const part = (x: Tensor) => slice(x, 0, start, Math.min(rows, start + ROWS));
-        const [hiddenPart, target, weightOfRow] = [part(h as Tensor), part(targets), part(shareColumn)];
-        const logProbabilities = logSoftmax(matmul(hiddenPart, w as Tensor, { transposeB: true })); // [chunk, vocab]
+        // An engine may else keep the logits of every chunk until it comes to their gradients.
+        const before = [losses, hiddenGradients, weightGradients].flatMap((made) => made.slice(-1));
+        const hiddenPart = before.reduce((waiting, made) => barrier(waiting, made), part(h as Tensor));
+        const [target, weightOfRow] = [part(targets), part(shareColumn)];
+        const uncapped = linearLogits(hiddenPart, w as Tensor, { bias: b }); // [chunk, vocab]
+        const bent = softCap === undefined ? undefined : tanh(div(uncapped, softCap));
+        const logProbabilities = logSoftmax(bent && softCap !== undefined ? mul(bent, softCap) : uncapped);
         losses.push(neg(sum(mul(takeAlong(logProbabilities, target, 1), weightOfRow))));
         // The rows' weights are applied to the narrow side of the products, not to [chunk, vocab].
         const minusOnes = full(target.shape, -1, hidden.dtype);
-        const dLogits = scatterAddAlong(exp(logProbabilities), target, minusOnes, 1); // softmax − onehot
+        const dCapped = scatterAddAlong(exp(logProbabilities), target, minusOnes, 1); // softmax − onehot
+        const dLogits = bent ? mul(dCapped, sub(1, square(bent))) : dCapped;
         hiddenGradients.push(mul(matmul(dLogits, w as Tensor), weightOfRow));
-        weightGradients.push(matmul(dLogits, mul(hiddenPart, weightOfRow), { transposeA: true }));
+        const dWeight = matmul(dLogits, mul(hiddenPart, weightOfRow), { transposeA: true });
+        weightGradients.push(weightGradients.length > 0 ? add(weightGradients.at(-1) as Tensor, dWeight) : dWeight); // so far
+        if (b) biasGradients.push(sum(mul(dLogits, weightOfRow), { axes: [0] }));
       }
       return [losses.reduce((a, b) => add(a, b))];
     },
-    ({ gradients: [dLoss] }) => [
-      mul(concat(hiddenGradients, 0), dLoss as Tensor),
-      mul(
-        weightGradients.reduce((a, b) => add(a, b)),
-        dLoss as Tensor,
-      ),
-    ],
-  )(hidden, weight);
+    ({ gradients: [dLoss] }) => {
+      const gradients = [concat(hiddenGradients, 0), weightGradients.at(-1) as Tensor];
+      if (bias) gradients.push(biasGradients.reduce((a, b) => add(a, b)));
+      return gradients.map((gradient) => mul(gradient, dLoss as Tensor));
+    },
+  )(...[hidden, weight, ...(bias ? [bias] : [])]);
   return loss as Tensor;
 }

@@ -1,0 +1,205 @@
+"""Tiny decoders of every architecture as transformers computes them -> golden/decoders/<case>.
+
+Run: python reference/decoders.py [case ...]        (see reference/golden.py for the setup)
+
+No weights are stored: each value follows from the name of its tensor and its index (`formula`), which the tests compute too.
+A case is what transformers writes with `save_pretrained` (config.json, the names and shapes of the tensors), with weights by
+formula, loaded by `from_pretrained`, and its logits, loss and gradients. Of each gradient its norm and three projections are
+kept, onto vectors that are made by formula as well.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from golden import FOLDER, save, versions
+
+CONTEXT = 20
+VOCABULARY = 40
+
+
+def formula(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """Uniform in [-0.5, 0.5): FNV-1a of the name seeds MurmurHash3's finalizer of the index."""
+    seed = 2166136261
+    for byte in name.encode():
+        seed = (seed ^ byte) * 16777619 % 2**32
+    mixed = (np.arange(int(np.prod(shape)), dtype=np.uint64) * 2654435769 + seed) % 2**32
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor) % 2**32
+    return torch.tensor(mixed.astype(np.float64) / 2**32 - 0.5, dtype=torch.float64).reshape(shape)
+
+
+def weight(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """Large enough that attention is far from uniform and activations far from linear; norms near 1."""
+    values = formula(name, shape)
+    return (1 + values if len(shape) == 1 and name.endswith("weight") else values).float()
+
+
+def projections(name: str, gradient: torch.Tensor) -> torch.Tensor:
+    """The norm, and the products with three vectors by formula."""
+    flat = gradient.detach().double().flatten()
+    onto = [flat @ formula(f"{name}#{i}", (flat.numel(),)) for i in range(3)]
+    return torch.stack([flat.norm(), *onto])
+
+
+def tokens() -> tuple[torch.Tensor, torch.Tensor]:
+    """ids and which of them are real [3, CONTEXT]: a full row, one padded at its end, one at its beginning."""
+    values = formula("ids", (3, CONTEXT))
+    ids = ((values + 0.5) * VOCABULARY).long()
+    real = torch.ones_like(ids)
+    real[1, -5:] = 0
+    real[2, :4] = 0
+    return ids, real
+
+
+def with_formula_weights(directory: Path) -> dict[str, list[int]]:
+    """Replaces the tensors of a directory that transformers wrote. Returns their names and shapes."""
+    path = directory / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        shapes = {name: list(file.get_slice(name).get_shape()) for name in sorted(file.keys())}
+    save_file({name: weight(name, tuple(shape)) for name, shape in shapes.items()}, path, metadata={"format": "pt"})
+    return shapes
+
+
+def compute(model, saved_names) -> dict[str, torch.Tensor]:
+    """Logits, loss and gradients. `saved_names` is what `state_dict` holds under the names of the file."""
+    ids, real = tokens()
+    labels = torch.where(real.bool(), ids, -100)[:, 1:]
+    labels = torch.cat([labels, torch.full((3, 1), -100)], dim=1)
+    labels[2, :4] = -100  # what follows padding says nothing
+    logits = model(input_ids=ids, attention_mask=real, use_cache=False).logits
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+    loss.backward()
+    tensors = {"ids": ids, "real": real.bool(), "labels": labels, "logits": logits, "loss": loss}
+    for name, gradient in saved_names({name: p.grad for name, p in model.named_parameters()}).items():
+        tensors[f"gradient.{name}"] = projections(name, gradient)
+    return tensors
+
+
+def experts_apart(prefix: str, gate: str, up: str, down: str):
+    """The gradients of experts that transformers keeps stacked, under the names of the file."""
+
+    def apart(gradients: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        result = {}
+        for name, gradient in gradients.items():
+            stem, _, last = name.rpartition(".")
+            if last == "gate_up_proj":
+                for e, both in enumerate(gradient):
+                    result[f"{stem}.{e}.{gate}.weight"], result[f"{stem}.{e}.{up}.weight"] = both.chunk(2)
+            elif last == "down_proj":
+                for e, one in enumerate(gradient):
+                    result[f"{stem}.{e}.{down}.weight"] = one
+            else:
+                result[name] = gradient
+        return {name.replace(".mlp.", prefix): gradient for name, gradient in result.items()}
+
+    return apart
+
+
+SMALL = dict(vocab_size=VOCABULARY, bos_token_id=None, eos_token_id=None, pad_token_id=None)
+LLAMA = dict(
+    **SMALL, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+    rms_norm_eps=1e-5, max_position_embeddings=32,
+)
+EXPERTS = dict(num_experts_per_tok=2, output_router_logits=False)
+
+
+def rope(rope_type: str, theta: float = 100.0, **settings) -> dict:
+    return {"rope_type": rope_type, "rope_theta": theta, **settings}
+
+
+CASES: dict[str, tuple] = {
+    "llama": ("Llama", dict(**LLAMA, head_dim=8, attention_bias=True, mlp_bias=True, rope_parameters=rope("default"))),
+    "llama-linear": ("Llama", dict(**LLAMA, tie_word_embeddings=True, rope_parameters=rope("linear", factor=4.0))),
+    "llama-dynamic": ("Llama", dict(LLAMA, head_dim=8, max_position_embeddings=8, rope_parameters=rope("dynamic", factor=2.0))),
+    "llama-yarn": (
+        "Llama",
+        dict(**LLAMA, head_dim=16, rope_parameters=rope(
+            "yarn", factor=4.0, original_max_position_embeddings=8, beta_fast=2.0, beta_slow=0.5)),
+    ),
+    "llama-yarn-mscale": (
+        "Llama",
+        dict(**LLAMA, head_dim=16, rope_parameters=rope(
+            "yarn", factor=4.0, original_max_position_embeddings=8, mscale=0.7, mscale_all_dim=1.3, truncate=False)),
+    ),
+    "llama-llama3": (
+        "Llama",
+        dict(**LLAMA, head_dim=16, rope_parameters=rope(
+            "llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)),
+    ),
+    "mistral": ("Mistral", dict(**LLAMA, head_dim=8, sliding_window=6, rope_parameters=rope("default"))),
+    "qwen2": (
+        "Qwen2",
+        dict(**LLAMA, use_sliding_window=True, sliding_window=6, max_window_layers=1, rope_parameters=rope("default")),
+    ),
+    "qwen3": (
+        "Qwen3",
+        dict(**LLAMA, head_dim=8, attention_bias=True, use_sliding_window=True, sliding_window=6, max_window_layers=1,
+             tie_word_embeddings=True, rope_parameters=rope("default")),
+    ),
+    "smollm3": (
+        "SmolLM3",
+        dict(dict(LLAMA, num_hidden_layers=4), no_rope_layer_interval=2, use_sliding_window=True, sliding_window=6,
+             rope_parameters=rope("default")),
+    ),
+    "mixtral": (
+        "Mixtral",
+        dict(**LLAMA, **EXPERTS, num_local_experts=4, sliding_window=7, rope_parameters=rope("default")),
+        experts_apart(".block_sparse_moe.", "w1", "w3", "w2"),
+    ),
+    "qwen3_moe": (
+        "Qwen3Moe",
+        dict(dict(LLAMA, num_hidden_layers=3), **EXPERTS, head_dim=8, num_experts=5, moe_intermediate_size=12, norm_topk_prob=True,
+             mlp_only_layers=[1], rope_parameters=rope("default")),
+        experts_apart(".mlp.", "gate_proj", "up_proj", "down_proj"),
+    ),
+}
+
+
+def make(case: str) -> None:
+    kind, settings, *apart = CASES[case]
+    config = getattr(transformers, f"{kind}Config")(**settings)
+    model_class = next(
+        getattr(transformers, f"{kind}{ending}")
+        for ending in ("ForCausalLM", "LMHeadModel")
+        if hasattr(transformers, f"{kind}{ending}")
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        model_class(config).save_pretrained(directory)
+        shapes = with_formula_weights(directory)
+        model, report = model_class.from_pretrained(directory, attn_implementation="eager", output_loading_info=True)
+        assert not report["missing_keys"] and not report["unexpected_keys"], report
+        saved_config = json.loads((directory / "config.json").read_text())
+    model.eval()
+    tensors = compute(model, apart[0] if apart else dict)
+    assert sorted(name[9:] for name in tensors if name.startswith("gradient.")) == sorted(shapes), "names of gradients"
+    if hasattr(config, "router_aux_loss_coef"):
+        tensors["balancing"] = balancing(model)
+    about = {"model": f"transformers {model_class.__name__}, eager attention, float32, weights by formula",
+             "saved": {"config": saved_config, "tensors": shapes}}
+    save(f"decoders/{case}", tensors, about)
+
+
+def balancing(model) -> torch.Tensor:
+    from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
+
+    config = model.config
+    ids, _ = tokens()
+    logits = model(input_ids=ids, use_cache=False, output_router_logits=True).router_logits
+    return load_balancing_loss_func(logits, config.num_local_experts, config.num_experts_per_tok)
+
+
+if __name__ == "__main__":
+    print(versions())
+    torch.set_num_threads(1)
+    (FOLDER / "decoders").mkdir(parents=True, exist_ok=True)
+    for case in sys.argv[1:] or CASES:
+        make(case)

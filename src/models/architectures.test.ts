@@ -1,0 +1,120 @@
+/** Every architecture against transformers: directories, logits and gradients of reference/decoders.py. */
+
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readSafetensors } from "../checkpoint/safetensors.js";
+import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
+import { grad } from "../graph/gradient.js";
+import { type HostArray, toNumbers } from "../graph/host-array.js";
+import type { Parameter } from "../graph/variable.js";
+import { loadBalancingLoss, type Routing } from "../nn/mixture-of-experts.js";
+import { compile } from "../program/compile.js";
+import { bool, int32 } from "../program/signature.js";
+import { checkpointVariables } from "./architectures.js";
+import type { CausalLM } from "./causal-lm.js";
+import { loadModel, saveModel } from "./index.js";
+import { Llama } from "./llama.js";
+import { goldenDecoder, goldenDecoders, projections, writeGoldenDirectory } from "./testing/golden-decoder.js";
+
+const engine = await onnxRuntimeNode({ threads: 2 });
+
+const signature = { ids: int32("batch", "seq"), real: bool("batch", "seq") };
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tsumiki-architectures-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+describe.each(goldenDecoders)("%s", (name) => {
+  const golden = goldenDecoder(name);
+  const feeds = {
+    ids: golden.tensor("ids") as HostArray<"int32">,
+    real: golden.tensor("real") as HostArray<"bool">,
+    labels: golden.tensor("labels") as HostArray<"int32">,
+  };
+  let model: CausalLM;
+
+  it("loads from a directory that Python wrote", async () => {
+    const directory = join(folder, name);
+    await writeGoldenDirectory(golden, directory);
+    model = await loadModel(directory);
+    expect([...checkpointVariables(model).keys()].sort()).toEqual(Object.keys(golden.shapes).sort());
+  });
+
+  it("computes the same logits", async () => {
+    await using program = compile(({ ids, real }) => ({ logits: model.forward(ids, { keys: real }) }), signature, { engine });
+    const actual = (await program({ ids: feeds.ids, real: feeds.real })).logits;
+    const expected = golden.tensor("logits");
+    expect(actual.shape).toEqual(expected.shape);
+    const [right, left] = [toNumbers(expected), actual.toNumbers()];
+    const vocabulary = expected.shape.at(-1) as number;
+    // What stands at padding means nothing.
+    const differences = left.map((value, i) =>
+      feeds.real.data[Math.floor(i / vocabulary)] ? Math.abs(value - (right[i] as number)) : 0,
+    );
+    expect(Math.max(...differences)).toBeLessThan(1e-4);
+    expect(differences.some(Number.isNaN)).toBe(false);
+  });
+
+  it("computes the same loss and gradients", async () => {
+    const variables = [...checkpointVariables(model)] as [string, Parameter][];
+    await using program = compile(
+      ({ ids, real, labels }) => {
+        const loss = model.loss(ids, labels, { keys: real });
+        const gradients = grad(
+          loss,
+          variables.map(([, variable]) => variable),
+        );
+        return { loss, ...Object.fromEntries(gradients.map((gradient, i) => [`gradient${i}`, gradient])) };
+      },
+      { ...signature, labels: int32("batch", "seq") },
+      { engine },
+    );
+    const { loss, ...gradients } = (await program(feeds)) as unknown as Record<string, HostArray>;
+    expect(toNumbers(loss as HostArray)[0]).toBeCloseTo(toNumbers(golden.tensor("loss"))[0] as number, 4);
+    const wrong = variables.flatMap(([key], i) => {
+      const expected = toNumbers(golden.tensor(`gradient.${key}`));
+      const actual = projections(key, toNumbers(gradients[`gradient${i}`] as HostArray));
+      const norm = Math.max(expected[0] as number, 1e-3);
+      return actual.every((value, j) => Math.abs(value - (expected[j] as number)) < 1e-4 * norm)
+        ? []
+        : [[key, actual, [...expected]]];
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it.runIf(golden.tensors.has("balancing"))("balances its experts by the same loss", async () => {
+    await using program = compile(
+      ({ ids }) => {
+        const routings: Routing[] = [];
+        (model as unknown as { hiddenStates(ids: unknown, options: object, routings: Routing[]): unknown }).hiddenStates(
+          ids,
+          {},
+          routings,
+        );
+        return { balancing: loadBalancingLoss(routings) };
+      },
+      { ids: signature.ids },
+      { engine },
+    );
+    const { balancing } = await program({ ids: feeds.ids });
+    expect(model).toBeInstanceOf(Llama);
+    expect(balancing.item()).toBeCloseTo(toNumbers(golden.tensor("balancing"))[0] as number, 4);
+  });
+
+  it("is saved under the names that Python wrote, and comes back", async () => {
+    const directory = join(folder, `${name}-saved`);
+    await saveModel(model, directory);
+    await using file = await readSafetensors(join(directory, "model.safetensors"));
+    expect(Object.fromEntries([...file.tensors].map(([key, { shape }]) => [key, shape]))).toEqual(golden.shapes);
+    const loaded = await loadModel(directory);
+    expect(loaded.toConfig()).toEqual(model.toConfig());
+    // Whatever Python wrote and is written here too has the same value.
+    const config = JSON.parse(await readFile(join(directory, "config.json"), "utf8")) as Record<string, unknown>;
+    const shared = Object.keys(golden.config).filter((key) => key in config && typeof golden.config[key] !== "object");
+    expect(shared.map((key) => [key, config[key]])).toEqual(shared.map((key) => [key, golden.config[key]]));
+  });
+});

@@ -1,0 +1,179 @@
+/** Entries of Hugging Face's `config.json` that several architectures share, checked and translated in both directions. */
+
+import * as z from "zod";
+import { toCheckpointName } from "../../checkpoint/names.js";
+import { activations } from "../../nn/feed-forward.js";
+import { type RopeScaling, ropeTypes } from "../../nn/rope-scaling.js";
+import type { CausalLM } from "../causal-lm.js";
+
+/** The content of a `config.json`. */
+export type HuggingFaceConfig = Readonly<Record<string, unknown>>;
+
+/** How an architecture's configuration is read and written. */
+export interface Architecture {
+  /** The class of transformers that has it. */
+  readonly className: string;
+  /** Checks a `config.json` and makes the model that it describes. */
+  readonly read: z.ZodType<CausalLM>;
+  /** The entries of `config.json` for a model. */
+  readonly write: (model: CausalLM) => HuggingFaceConfig;
+}
+
+/**
+ * @param schema entries of `config.json` by their names there
+ * @param make the model they describe
+ * @param write what the model's `toConfig()` is in `config.json`
+ */
+export function architecture<S extends z.ZodType, M extends CausalLM>(
+  className: string,
+  schema: S,
+  make: (config: z.output<S>) => M,
+  write: (config: ReturnType<M["toConfig"]>) => HuggingFaceConfig,
+): Architecture {
+  return {
+    className,
+    read: schema.transform((config) => make(config)) as unknown as z.ZodType<CausalLM>,
+    write: (model) => write(model.toConfig() as ReturnType<M["toConfig"]>),
+  };
+}
+
+export const count = z.int().positive();
+export const share = z.number().min(0).max(1);
+export const epsilon = z.number().positive();
+export const flag = (value: boolean) => z.boolean().default(value);
+
+/** An entry that would change the computation: it must have this value, or be absent. */
+export const only = <const T extends readonly (string | number | boolean | null)[]>(...values: T) => z.literal(values).optional();
+
+/** The name of an activation. */
+export const activation = z.enum(Object.keys(activations) as [keyof typeof activations, ...(keyof typeof activations)[]]);
+
+export const layerTypes = z.array(z.enum(["full_attention", "sliding_attention"])).nullish();
+
+type Camel<S extends string> = S extends `${infer A}_${infer B}` ? `${A}${Capitalize<Camel<B>>}` : S;
+
+/** The same entries under the names that properties have here: `num_hidden_layers` → `numHiddenLayers`. */
+export function camelKeys<T extends object>(entries: T): { [K in keyof T as K extends string ? Camel<K> : never]: T[K] } {
+  const camel = (key: string) => key.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+  return Object.fromEntries(Object.entries(entries).map(([key, value]) => [camel(key), value])) as never;
+}
+
+/** And back. */
+export const snakeKeys = (entries: object): HuggingFaceConfig =>
+  Object.fromEntries(Object.entries(entries).map(([key, value]) => [toCheckpointName(key), value]));
+
+const positive = z.number().positive();
+
+/** `rope_scaling` or `rope_parameters`: releases of transformers differ in where what stands. */
+const rope = z
+  .object({
+    rope_type: z.enum(ropeTypes).nullish(),
+    /** What `rope_type` was called first. */
+    type: z.enum(ropeTypes).nullish(),
+    rope_theta: positive.nullish(),
+    partial_rotary_factor: share.nullish(),
+    factor: positive.nullish(),
+    original_max_position_embeddings: count.nullish(),
+    attention_factor: positive.nullish(),
+    beta_fast: positive.nullish(),
+    beta_slow: positive.nullish(),
+    mscale: z.number().nullish(),
+    mscale_all_dim: z.number().nullish(),
+    truncate: z.boolean().nullish(),
+    low_freq_factor: positive.nullish(),
+    high_freq_factor: positive.nullish(),
+  })
+  .nullish()
+  .superRefine((given, context) => {
+    for (const name of required[given?.rope_type ?? given?.type ?? "default"])
+      if (typeof given?.[name] !== "number")
+        context.addIssue({ code: "custom", path: [name], message: `${given?.rope_type ?? given?.type} needs it` });
+  });
+
+const required = {
+  default: [],
+  linear: ["factor"],
+  dynamic: ["factor"],
+  yarn: ["factor"],
+  llama3: ["factor", "low_freq_factor", "high_freq_factor"],
+} as const;
+
+type Rope = z.output<typeof rope>;
+
+export const ropeEntries = {
+  rope_theta: positive.nullish(),
+  partial_rotary_factor: share.nullish(),
+  rope_scaling: rope,
+  rope_parameters: rope,
+  max_position_embeddings: count,
+};
+
+interface RopeGiven {
+  readonly rope_theta?: number | null | undefined;
+  readonly partial_rotary_factor?: number | null | undefined;
+  readonly rope_scaling?: Rope;
+  readonly rope_parameters?: Rope;
+  readonly max_position_embeddings: number;
+}
+
+export interface RopeSettings {
+  readonly ropeTheta: number;
+  readonly ropeScaling: RopeScaling | null;
+  readonly partialRotaryFactor: number;
+}
+
+/** What a `config.json` says about rotary positions, wherever it says it. */
+export function ropeSettings(given: RopeGiven, defaultTheta = 10_000, defaultShare = 1): RopeSettings {
+  const rope = given.rope_scaling ?? given.rope_parameters;
+  return {
+    ropeTheta: rope?.rope_theta ?? given.rope_parameters?.rope_theta ?? given.rope_theta ?? defaultTheta,
+    ropeScaling: ropeScaling(rope, given.max_position_embeddings),
+    partialRotaryFactor:
+      rope?.partial_rotary_factor ?? given.rope_parameters?.partial_rotary_factor ?? given.partial_rotary_factor ?? defaultShare,
+  };
+}
+
+function ropeScaling(rope: Rope, maxPositionEmbeddings: number): RopeScaling | null {
+  const ropeType = rope?.rope_type ?? rope?.type ?? "default";
+  const number = (name: "factor" | "low_freq_factor" | "high_freq_factor") => rope?.[name] ?? 1;
+  const optional = <T>(value: T | null | undefined) => value ?? undefined;
+  const [factor, originalMaxPositionEmbeddings] = [
+    number("factor"),
+    rope?.original_max_position_embeddings ?? maxPositionEmbeddings,
+  ];
+  switch (ropeType) {
+    case "default":
+      return null;
+    case "linear":
+    case "dynamic":
+      return { ropeType, factor };
+    case "yarn":
+      return {
+        ...{ ropeType, factor, originalMaxPositionEmbeddings },
+        ...{ betaFast: optional(rope?.beta_fast), betaSlow: optional(rope?.beta_slow) },
+        ...{ attentionFactor: optional(rope?.attention_factor), truncate: optional(rope?.truncate) },
+        ...{ mscale: optional(rope?.mscale), mscaleAllDim: optional(rope?.mscale_all_dim) },
+      };
+    case "llama3":
+      return {
+        ...{ ropeType, factor, originalMaxPositionEmbeddings },
+        ...{ lowFreqFactor: number("low_freq_factor"), highFreqFactor: number("high_freq_factor") },
+      };
+  }
+}
+
+/** Rotary positions where newer releases of transformers look for them (`rope_parameters`), and where older ones do. */
+export function ropeAsEntries({ ropeTheta, ropeScaling, partialRotaryFactor = 1 }: Partial<RopeSettings>): HuggingFaceConfig {
+  const scaling = ropeScaling ? snakeKeys(defined(ropeScaling)) : null;
+  const partial = partialRotaryFactor === 1 ? {} : { partial_rotary_factor: partialRotaryFactor };
+  return {
+    rope_theta: ropeTheta,
+    ...partial,
+    rope_scaling: scaling,
+    rope_parameters: { rope_type: "default", ...scaling, rope_theta: ropeTheta, ...partial },
+  };
+}
+
+/** Without the entries that are undefined. */
+const defined = (entries: object): object =>
+  Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));

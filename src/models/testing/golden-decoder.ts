@@ -1,0 +1,75 @@
+/** The tiny decoders of reference/decoders.py: what transformers wrote and computed, with weights that follow from their names. */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { writeSafetensors } from "../../checkpoint/safetensors.js";
+import { decodeSafetensors } from "../../checkpoint/safetensors-format.js";
+import { elementCount, type HostArray } from "../../graph/host-array.js";
+import type { HuggingFaceConfig } from "../configs/entries.js";
+
+const folder = fileURLToPath(new URL("../../../reference/golden/decoders/", import.meta.url));
+
+export const goldenDecoders: readonly string[] = readdirSync(folder)
+  .filter((name) => name.endsWith(".safetensors"))
+  .map((name) => name.slice(0, -".safetensors".length));
+
+/** Uniform in [−0.5, 0.5): FNV-1a of the name seeds MurmurHash3's finalizer of the index. */
+export function formula(name: string, size: number): Float64Array {
+  let seed = 2166136261;
+  for (const byte of new TextEncoder().encode(name)) seed = Math.imul(seed ^ byte, 16777619);
+  return Float64Array.from({ length: size }, (_, i) => {
+    let x = (Math.imul(i, 2654435769) + seed) | 0;
+    x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
+    x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
+    return ((x ^ (x >>> 16)) >>> 0) / 2 ** 32 - 0.5;
+  });
+}
+
+/** The value of a parameter: uniform, for norms around 1. */
+export function formulaWeight(name: string, shape: readonly number[]): HostArray<"float32"> {
+  const values = formula(name, elementCount(shape));
+  const around = shape.length === 1 && name.endsWith("weight") ? 1 : 0;
+  return { dtype: "float32", shape, data: Float32Array.from(values, (value) => value + around) };
+}
+
+/** The norm of a gradient, and its products with three vectors by formula. */
+export function projections(name: string, gradient: ArrayLike<number>): number[] {
+  const values = Array.from(gradient);
+  const product = (other: ArrayLike<number>) => values.reduce((sum, value, i) => sum + value * (other[i] as number), 0);
+  return [Math.sqrt(product(values)), ...[0, 1, 2].map((i) => product(formula(`${name}#${i}`, values.length)))];
+}
+
+export interface GoldenDecoder {
+  /** `config.json` as Python wrote it. */
+  readonly config: HuggingFaceConfig;
+  /** Shapes of the tensors in the file that Python wrote, by name. */
+  readonly shapes: Readonly<Record<string, readonly number[]>>;
+  tensor(name: string): HostArray;
+  readonly tensors: ReadonlyMap<string, HostArray>;
+}
+
+export function goldenDecoder(name: string): GoldenDecoder {
+  const { tensors } = decodeSafetensors(readFileSync(join(folder, `${name}.safetensors`)));
+  const { saved } = JSON.parse(readFileSync(join(folder, `${name}.json`), "utf8")) as {
+    saved: { config: HuggingFaceConfig; tensors: Record<string, number[]> };
+  };
+  const tensor = (key: string): HostArray => {
+    const found = tensors.get(key);
+    if (!found) throw new Error(`${name}.safetensors has no ${key}`);
+    return found;
+  };
+  return { config: saved.config, shapes: saved.tensors, tensor, tensors };
+}
+
+/** The directory as Python wrote it. */
+export async function writeGoldenDirectory({ config, shapes }: GoldenDecoder, directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, "config.json"), JSON.stringify(config));
+  const entries = Object.entries(shapes).map(([name, shape]) => {
+    const { data, ...rest } = formulaWeight(name, shape);
+    return { name, ...rest, data: () => data };
+  });
+  await writeSafetensors(join(directory, "model.safetensors"), entries);
+}
