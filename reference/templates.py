@@ -2,10 +2,10 @@
 
 Conversations, each rendered by the templates of src/chat/templates.ts and by published ones that Hugging Face's trl carries (Apache-2.0;
 those of models that are under Apache-2.0 or MIT themselves are kept in the golden file): the text and the assistant's parts of it
-[UTF-16 units], or that the template throws. Where a published template has the same format as one of ours, this script checks that
+[UTF-16 units], or that the template throws. Some are encoded as well, with the mask of the assistant's tokens, by two small tokenizers. Where a published template has the same format as one of ours, this script checks that
 transformers renders both to the same text.
 
-Setup: pip install transformers jinja2; pip download --no-deps trl==1.16.0
+Setup: pip install transformers jinja2 tokenizers; pip download --no-deps trl==1.16.0
 Run: python reference/templates.py trl-1.16.0-py3-none-any.whl
 """
 
@@ -17,7 +17,9 @@ import zipfile
 from pathlib import Path
 
 import jinja2
+import tokenizers
 import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers.utils.chat_template_utils import render_jinja_template
 
 ROOT = Path(__file__).parent.parent
@@ -153,6 +155,38 @@ def texts_of(result: dict) -> dict:
     return {name: {kind: one.get("text") for kind, one in both.items()} for name, both in result.items()}
 
 
+def trained(model: str) -> Tokenizer:
+    special = ["<|im_start|>", "<|im_end|>", "<unk>"]
+    texts = [message["content"] for c in CONVERSATIONS.values() for message in c["messages"] if isinstance(message.get("content"), str)]
+    if model == "byte-level":
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    else:
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = decoders.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=150, special_tokens=special, unk_token="<unk>", show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def encoded(model: str, source: str) -> dict:
+    tokenizer = trained(model)
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **TOKENS)
+    results = {}
+    for name in ["two turns", "system and thoughts", "a tool"]:
+        conversation = CONVERSATIONS[name]
+        result = fast.apply_chat_template(
+            conversation["messages"], tools=conversation.get("tools"), chat_template=source,
+            tokenize=True, return_dict=True, return_assistant_tokens_mask=True,
+        )
+        results[name] = {"ids": result["input_ids"], "assistantMask": result["assistant_masks"]}
+    return {"tokenizer": json.loads(tokenizer.to_str()), "encoded": results}
+
+
 program = "import('./src/chat/templates.ts').then((m) => console.log(JSON.stringify(m.chatTemplates)))"
 command = ["node", "--import", "./scripts/typescript-loader.mjs", "-C", "tsumiki-source", "-e", program]
 ours = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
@@ -167,11 +201,12 @@ for name, other in SAME_FORMAT.items():
 
 golden = {
     "madeBy": f"python reference/templates.py {WHEEL.name}",
-    "versions": {"python": platform.python_version(), "transformers": transformers.__version__, "jinja2": jinja2.__version__},
+    "versions": {"python": platform.python_version(), "transformers": transformers.__version__, "jinja2": jinja2.__version__, "tokenizers": tokenizers.__version__},
     "variables": TOKENS,
     "conversations": CONVERSATIONS,
     "own": own,
     "published": {name: {"source": published[name], "renderings": renderings(published[name])} for name in KEPT},
+    "masks": {model: encoded(model, ours["qwen3"]) for model in ["byte-level", "unigram"]},
     "rules": {name: {"source": source, **rendered(source, CONVERSATIONS["two turns"], False)} for name, source in RULES.items()},
 }
 path = ROOT / "src" / "chat" / "golden" / "templates.json"

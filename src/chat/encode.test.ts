@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Tokenizer, trainTokenizer } from "../tokenizer/index.js";
+import { type Tokenizer, tokenizerFromJson, trainTokenizer } from "../tokenizer/index.js";
 import golden from "./golden/templates.json" with { type: "json" };
 import {
   assistantSpans,
@@ -113,6 +113,19 @@ describe("encodeConversation", () => {
       expect(pieces, name).toEqual(expected);
     }
   });
+
+  it.each(Object.entries(golden.masks))(
+    "gives the ids and the mask that transformers gives: %s",
+    (_, { tokenizer: json, encoded }) => {
+      const tokenizer = tokenizerFromJson(json);
+      const template = chatTemplate(chatTemplates.qwen3);
+      for (const [name, expected] of Object.entries(encoded)) {
+        const { ids, assistantMask } = encodeConversation(tokenizer, template, conversations[name] as Conversation);
+        expect([...ids], name).toEqual(expected.ids);
+        expect([...assistantMask], name).toEqual(expected.assistantMask);
+      }
+    },
+  );
 
   it("counts in characters too, and takes a prompt", () => {
     const template = chatTemplate(chatTemplates.chatml);

@@ -60,44 +60,51 @@ function renderWithSpans(
 function maskOf(spans: readonly Span[], text: string, ids: Int32Array, tokenizer: Tokenizer): Uint8Array {
   const mask = new Uint8Array(ids.length);
   if (spans.length === 0) return mask;
-  const ends = tokenEnds(text, ids, tokenizer);
-  const bytesBefore = byteOffsets(text, spans.flat());
+  const inBytes = bytePlaces(text, ids, tokenizer);
+  const { places, unit } = inBytes ?? { places: charactersOf(text, ids, tokenizer), unit: (place: number) => place };
   let token = 0;
   for (const [start, end] of spans) {
-    const [from, to] = [bytesBefore.get(start) as number, bytesBefore.get(end) as number];
-    while (token < ids.length && (ends[token] as number) <= from) token++;
-    for (let i = token; i < ids.length && (i === 0 ? 0 : (ends[i - 1] as number)) < to; i++) mask[i] = 1;
+    const [from, to] = [unit(start), unit(end)];
+    while (token < ids.length && (places[2 * token + 1] as number) <= from) token++;
+    for (let i = token; i < ids.length && (places[2 * i] as number) < to; i++) mask[i] = 1;
   }
   return mask;
 }
 
-/** Where each token ends [bytes of UTF-8]. */
-function tokenEnds(text: string, ids: Int32Array, tokenizer: Tokenizer): Float64Array {
-  const ends = new Float64Array(ids.length);
-  let end = 0;
-  for (let i = 0; i < ids.length; i++) {
-    end += tokenizer.byteLength(ids.subarray(i, i + 1));
-    ends[i] = end;
-  }
-  const length = utf8Length(text);
-  if (end !== length)
-    throw new TsumikiError(
-      "TOKENIZER",
-      `The tokens of the conversation stand for ${end} bytes and its text has ${length}, so the assistant's tokens cannot be told from the ` +
-        "others. This tokenizer changes texts (it normalizes, or does not know some characters); take one that keeps them, such as byte-level BPE.",
-    );
-  return ends;
+/** Where tokens start and end, and how far a place in the text is. */
+interface TokenPlaces {
+  /** [tokens, 2] */
+  readonly places: ArrayLike<number>;
+  readonly unit: (place: number) => number;
 }
 
-/** The bytes of UTF-8 before each of the places, which ascend [UTF-16 units]. */
-function byteOffsets(text: string, places: readonly number[]): Map<number, number> {
-  const offsets = new Map<number, number>();
-  let [at, bytes] = [0, 0];
-  for (const place of places) {
-    bytes += utf8Length(text.slice(at, place));
-    at = place;
-    offsets.set(place, bytes);
+/** Byte-level tokens may begin inside of a character: their places are counted in bytes. Undefined for other tokenizers. */
+function bytePlaces(text: string, ids: Int32Array, tokenizer: Tokenizer): TokenPlaces | undefined {
+  if (tokenizer.toJSON().decoder?.type !== "ByteLevel") return undefined;
+  const places = new Float64Array(2 * ids.length);
+  let end = 0;
+  for (let i = 0; i < ids.length; i++) {
+    places[2 * i] = end;
+    end += tokenizer.byteLength(ids.subarray(i, i + 1));
+    places[2 * i + 1] = end;
   }
+  if (end !== utf8Length(text)) return undefined; // a normalizer has changed the text
+  let [at, bytes] = [0, 0];
+  const unit = (place: number) => {
+    bytes = (place < at ? 0 : bytes) + utf8Length(text.slice(place < at ? 0 : at, place));
+    at = place;
+    return bytes;
+  };
+  return { places, unit };
+}
+
+function charactersOf(text: string, ids: Int32Array, tokenizer: Tokenizer): Int32Array {
+  const { ids: again, offsets } = tokenizer.tokenize(text, { addSpecialTokens: false });
+  if (again.length !== ids.length)
+    throw new TsumikiError(
+      "TOKENIZER",
+      `The tokenizer gives ${again.length} tokens with their places in the text, and ${ids.length} without; the assistant's cannot be told.`,
+    );
   return offsets;
 }
 

