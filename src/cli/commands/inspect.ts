@@ -1,0 +1,36 @@
+/** `tsumiki inspect`: what a model costs, from its configuration alone. */
+
+import type { Command } from "commander";
+import type { InferenceDType, InspectOptions, OptimizerName } from "../../inspect/index.js";
+import { wholeNumber } from "../numbers.js";
+
+interface InspectFlags {
+  readonly batch?: number;
+  readonly context?: number;
+  readonly dtype?: InferenceDType;
+  readonly optimizer?: OptimizerName;
+  readonly revision?: string;
+  readonly json?: boolean;
+}
+
+export function register(program: Command): void {
+  program
+    .command("inspect")
+    .description("count a model's parameters, operations and memory, from its configuration alone")
+    .argument("<model>", "a config.json, a Hugging Face directory, or the name of a model on the hub (org/name)")
+    .option("--batch <number>", "sequences at once (default: 1)", wholeNumber)
+    .option("--context <number>", "tokens of a sequence (default: as many as the model can look at)", wholeNumber)
+    .option("--dtype <name>", "of weights and cache when it is used: float32, float16, bfloat16, int8 or int4 (default: float32)")
+    .option("--optimizer <name>", "adamw, lion, muon, sgd, sgd-momentum or adafactor (default: adamw)")
+    .option("--revision <name>", "branch, tag or commit of a model on the hub (default: main)")
+    .option("--json", "print one JSON object, with the units in the names")
+    .action(inspect);
+}
+
+async function inspect(source: string, { json = false, revision, ...flags }: InspectFlags): Promise<void> {
+  const { modelConfig } = await import("../../hub/model-config.node.js");
+  const { inspectionTable, inspectModel } = await import("../../inspect/index.js");
+  const options: InspectOptions = flags;
+  const inspection = inspectModel(await modelConfig(source, revision === undefined ? {} : { revision }), options);
+  console.log(json ? JSON.stringify(inspection) : inspectionTable(inspection));
+}

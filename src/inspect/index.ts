@@ -1,0 +1,15 @@
+/** What a model costs: parameters, operations, memory, from its configuration alone. */
+
+export { type DecoderGeometry, decoderGeometry } from "./geometry.js";
+export {
+  type InferenceDType,
+  type Inspection,
+  type InspectOptions,
+  inferenceDTypes,
+  inspectModel,
+  kvCacheBytesPerSequence,
+  type ModuleParameters,
+  meanVisibleKeys,
+} from "./inspect.js";
+export { type OptimizerName, optimizerElements, optimizerNames } from "./optimizer-state.js";
+export { inspectionTable } from "./table.js";
