@@ -170,7 +170,7 @@ describe("tsumiki train", () => {
   });
 
   it.each([
-    [["train", "--data", "nowhere.txt"], /\[DATA\]: There is no file at .*nowhere\.txt/],
+    [["train", "--data", "nowhere.txt"], /\[DATA\]: There is no file or folder at .*nowhere\.txt/],
     [["train", "--data", "empty.txt"], /\[DATA\]: .*empty\.txt is empty/],
     [["train", "sea.json", "--context", "100000"], /\[DATA\]: The context is 100000 tokens, but only \d+/],
     [

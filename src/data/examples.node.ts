@@ -40,6 +40,8 @@ export interface FileDataset<T> extends Dataset<T> {
   readonly ignored: readonly string[];
   /** Rows that were left out, as far as the data was read. */
   readonly badRows: BadRows;
+  /** How much the latest reading has read, of all there is [bytes, as they are stored]. */
+  readonly progress: { readonly read: number; readonly total: number };
 }
 
 /**
@@ -64,15 +66,21 @@ export async function readLocatedExamples(
 ): Promise<FileDataset<LocatedExample>> {
   const { files, ignored } = await findFiles(typeof sources === "string" ? [sources] : sources);
   const badRows = new BadRows(onBadRow);
+  const progress = { read: 0, total: 0 };
+  for (const { path } of files) progress.total += await sizeOf(path);
   const given = textField === undefined ? format && formatNamed(format) : textFieldFormat(textField);
   const stream = dataset<LocatedExample>(async function* (from) {
     const start = from === undefined ? undefined : await checkedPlace(from, files);
+    progress.read = 0;
+    const onRead = (bytes: number) => {
+      progress.read += bytes;
+    };
     for (const [i, file] of files.entries()) {
       if (i < (start?.file ?? 0)) continue;
-      yield* examplesOf(file, i, i === start?.file ? start : undefined, given, badRows);
+      yield* examplesOf(file, i, i === start?.file ? start : undefined, { given, badRows, onRead });
     }
   });
-  return { ...stream, files, ignored, badRows };
+  return { ...stream, files, ignored, badRows, progress };
 }
 
 /** A position: so much of a file has been read. */
@@ -87,15 +95,14 @@ async function* examplesOf(
   file: DataFile,
   index: number,
   start: FilePlace | undefined,
-  given: RowFormat | undefined,
-  badRows: BadRows,
+  { given, badRows, onRead }: { given: RowFormat | undefined; badRows: BadRows; onRead: (bytes: number) => void },
 ): AsyncGenerator<readonly Placed<LocatedExample>[]> {
   const bytes = await sizeOf(file.path);
   const known = given ?? (file.kind === "text" ? formatNamed("text") : undefined);
   let format = known ?? (start?.format ? formatNamed(start.format) : undefined);
   // A piece of a long document waits for the next one: only then is it known that the document goes on.
   let waiting: Placed<LocatedExample> | undefined;
-  for await (const rows of rawRows(file, start ?? startOfFile)) {
+  for await (const rows of rawRows(file, start ?? startOfFile, onRead)) {
     const placed: Placed<LocatedExample>[] = [];
     for (const row of rows) {
       const place: RowPlace = {
@@ -155,20 +162,20 @@ function exampleOf(row: RawRow, expected: RowFormat | undefined): { readonly exa
   return { example: row.continues && example.kind === "text" ? { ...example, continues: true } : example, format };
 }
 
-function rawRows(file: DataFile, from: RowCursor): AsyncIterable<readonly RawRow[]> {
+function rawRows(file: DataFile, from: RowCursor, onRead: (bytes: number) => void): AsyncIterable<readonly RawRow[]> {
   switch (file.kind) {
     case "jsonl":
-      return readJsonl(byteSource(file), from);
+      return readJsonl(byteSource(file, onRead), from);
     case "json":
-      return readJson(byteSource(file), from);
+      return readJson(byteSource(file, onRead), from);
     case "csv":
-      return readTable(byteSource(file), from, { delimiter: "," });
+      return readTable(byteSource(file, onRead), from, { delimiter: "," });
     case "tsv":
-      return readTable(byteSource(file), from, { delimiter: "\t" });
+      return readTable(byteSource(file, onRead), from, { delimiter: "\t" });
     case "text":
-      return readText(byteSource(file), from);
+      return readText(byteSource(file, onRead), from);
     case "parquet":
-      if (file.compression === "none") return readParquet(file.path, from);
+      if (file.compression === "none") return readParquet(file.path, from, onRead);
       throw new TsumikiError(
         "DATA",
         `${file.path}: Parquet files are compressed inside; decompress it first (${file.compression}).`,

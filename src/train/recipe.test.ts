@@ -57,7 +57,7 @@ describe("parseRecipe", () => {
         engine: { threads: Number.NaN },
       }),
     ).toEqual([
-      'data.corpus: "bible" was given, expected "moby-dick" or "state-of-the-union"',
+      'data.corpus: "bible" was given, expected the name of a corpus, such as "moby-dick" (tsumiki data list)',
       "tokenizer.vocabSize: 1 was given, expected a whole number of at least 2",
       "training.steps: 0 was given, expected a whole number of at least 1",
       'training.learningRate: "fast" was given, expected a number above 0',

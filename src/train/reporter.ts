@@ -10,6 +10,8 @@ export interface StepReport {
 }
 
 export interface Reporter {
+  /** Something that takes a while before the training begins: `done` of `total` [bytes]. Over when something else is reported. */
+  preparing?(what: string, done: number, total: number): void;
   /** Training begins: `startStep` steps of `totalSteps` lie behind it already (0 unless it resumes). */
   start(totalSteps: number, startStep?: number): void;
   step(report: StepReport): void;
@@ -39,7 +41,14 @@ export function plainReporter(stream: { write(text: string): unknown }, options:
   let lastShare = 0;
   let lastTime = 0;
   const shareOf = (step: number) => Math.floor(step / (total * everyShare) + 1e-9);
+  let preparedAt: number | undefined;
   return {
+    preparing(what, done, all) {
+      preparedAt ??= now();
+      if (now() - preparedAt < everySeconds * 1000) return;
+      preparedAt = now();
+      stream.write(`${preparationLine(what, done, all)}\n`);
+    },
     start(totalSteps, startStep = 0) {
       total = totalSteps;
       timeLeft = timeLeftEstimate(totalSteps, startStep, now);
@@ -71,6 +80,10 @@ export function progressLine(
   if (secondsLeft !== undefined) parts.push(`${formatDuration(secondsLeft)} left`);
   return parts.join("  ");
 }
+
+/** `encoding: 120 of 400 MB` */
+export const preparationLine = (what: string, done: number, total: number): string =>
+  `${what}: ${formatCount(Math.round(done / 1e6))} of ${formatCount(Math.round(total / 1e6))} MB`;
 
 /**
  * Seconds left after a step, from all the time since the start, so that validation and saving count; `undefined` until a step is

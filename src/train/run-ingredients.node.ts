@@ -1,9 +1,5 @@
 /** What a recipe asks for, fetched or made: text, tokenizer, data, model (Node). */
 
-import { createHash } from "node:crypto";
-import { joinDocuments } from "../data/corpora.js";
-import { corpus, textFile } from "../data/corpus.js";
-import { type PackedText, packed } from "../data/packed.js";
 import { TsumikiError } from "../errors.js";
 import { elementCount } from "../graph/host-array.js";
 import type { CausalLM } from "../models/causal-lm.js";
@@ -12,44 +8,47 @@ import { Llama } from "../models/llama.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { trainTokenizer } from "../tokenizer/train.js";
 import type { Recipe } from "./recipe.js";
+import type { Reporter } from "./reporter.js";
+import { endOfText, joinedText, packedTexts, type RunData, textsOf } from "./run-data.node.js";
 import { describeRunEngine, type RunEngine } from "./run-engines.js";
 
 export interface Ingredients {
   readonly tokenizer: Tokenizer;
-  readonly data: PackedText;
+  /** Reads from a file: it is to be disposed. */
+  readonly data: RunData;
   readonly model: CausalLM;
   /** What samples continue. */
   readonly prompts: readonly string[];
-  /** By which a changed text is noticed. */
+  /** By which changed data is noticed. */
   readonly textSha256: string;
 }
 
-/**
- * @param known of a run that goes on: its tokenizer, which is trained otherwise, and the text that it must find again
- * @throws TsumikiError DATA, TOKENIZER or ARGUMENT where something does not fit together
- */
-export async function ingredientsOf(
-  recipe: Recipe,
-  known?: Pick<Ingredients, "tokenizer" | "textSha256">,
-  signal?: AbortSignal,
-): Promise<Ingredients> {
-  const text = await textOf(recipe, signal);
-  const textSha256 = createHash("sha256").update(text).digest("hex");
-  if (known && known.textSha256 !== textSha256)
-    throw new TsumikiError("DATA", "The text has changed since the run began. Put it back, or begin a new run.");
-  const tokenizer = known?.tokenizer ?? (await trainTokenizer(text, recipe.tokenizer));
-  const { context } = recipe.training;
-  const data = packed(text, tokenizer, { context, validationShare: recipe.data.validationShare });
-  const prompts = recipe.samples.prompts ?? [openingOf(text)];
-  for (const prompt of prompts) tokenizer.encode(prompt); // one that cannot be encoded is noticed now, not at the first sample
-  return { tokenizer, data, model: modelOf(recipe, tokenizer.vocabSize), prompts, textSha256 };
+export interface IngredientsOptions {
+  /** Of a run that goes on: its tokenizer, which is trained otherwise, and the data that it must find again. */
+  readonly known?: Pick<Ingredients, "tokenizer" | "textSha256"> | undefined;
+  readonly reporter: Reporter;
+  readonly signal?: AbortSignal | undefined;
 }
 
-async function textOf({ data }: Recipe, signal?: AbortSignal): Promise<string> {
-  const options = signal ? { signal } : {};
-  if (data.corpus !== undefined) return corpus(data.corpus, options);
-  const texts = await Promise.all((data.files ?? []).map((path) => textFile(path, options)));
-  return texts.length === 1 ? (texts[0] as string) : joinDocuments(texts);
+/** @throws TsumikiError DATA, TOKENIZER or ARGUMENT where something does not fit together */
+export async function ingredientsOf(recipe: Recipe, { known, reporter, signal }: IngredientsOptions): Promise<Ingredients> {
+  const texts = await textsOf(recipe, signal);
+  if (known && known.textSha256 !== texts.sha256)
+    throw new TsumikiError("DATA", "The text has changed since the run began. Put it back, or begin a new run.");
+  const tokenizer = known?.tokenizer ?? (await trainTokenizer(await joinedText(texts), tokenizerOf(recipe, texts.several)));
+  const prompts = recipe.samples.prompts ?? [openingOf((await firstOf(texts.read()))?.text ?? "")];
+  for (const prompt of prompts) tokenizer.encode(prompt); // one that cannot be encoded is noticed now, not at the first sample
+  const data = await packedTexts(texts, tokenizer, recipe, { reporter, signal });
+  return { tokenizer, data, model: modelOf(recipe, tokenizer.vocabSize), prompts, textSha256: texts.sha256 };
+}
+
+/** Where there are several documents, a token for their ends, unless the recipe says which special tokens there are. */
+const tokenizerOf = ({ tokenizer }: Recipe, several: boolean): Recipe["tokenizer"] =>
+  several && tokenizer.specialTokens === undefined ? { ...tokenizer, specialTokens: [endOfText] } : tokenizer;
+
+async function firstOf<T>(values: AsyncIterable<T>): Promise<T | undefined> {
+  for await (const value of values) return value;
+  return undefined;
 }
 
 /** The first three words: characters that any tokenizer of the text knows. */
@@ -76,9 +75,10 @@ export function describeIngredients(
   const parameters = [...model.parameters().values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
   const tokensPerStep = batchSize * accumulation * context;
   const epochs = (steps * accumulation) / data.batchesPerEpoch(batchSize);
+  const documents = data.documentCount > 1 ? `${count(data.documentCount)} documents, ` : "";
   const bytesPerToken = data.bytesPerToken.toFixed(1);
   return [
-    `text       ${name ?? files.join(", ")}: ${count(data.trainTokens.length)} tokens to train on, ${count(data.validationTokens.length)} to validate`,
+    `text       ${name ?? files.join(", ")}: ${documents}${count(data.trainTokenCount)} tokens to train on, ${count(data.validationTokenCount)} to validate`,
     `tokenizer  ${recipe.tokenizer.model}, ${count(tokenizer.vocabSize)} tokens, ${bytesPerToken} bytes each on average`,
     `model      ${recipe.model.architecture}, ${(parameters / 1e6).toFixed(1)} million parameters`,
     `training   ${count(steps)} steps of ${count(tokensPerStep)} tokens: ${epochs.toFixed(1)} times through the text`,

@@ -99,7 +99,8 @@ export async function runTraining(recipe: RecipeInput | undefined, options: RunT
   await using _lock = opened && (await lockRun(directory));
   const latest = await opened?.latestCheckpoint();
   const known = latest && { tokenizer: await loadTokenizer(directory), textSha256: readState(latest).textSha256 };
-  const ingredients = await ingredientsOf(followed, known, signal);
+  const ingredients = await ingredientsOf(followed, { known, reporter, signal });
+  using _data = ingredients.data;
   // Before the first checkpoint nothing has been computed that stays.
   const before = latest && (await opened?.engines())?.at(-1);
   const { allowEngineChange = false } = options;

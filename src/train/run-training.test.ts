@@ -248,7 +248,7 @@ describe("runTraining", () => {
   });
 
   it.each([
-    ["a file that is missing", { data: { files: ["nowhere.txt"] } }, fails("DATA", /There is no file at nowhere\.txt/)],
+    ["a file that is missing", { data: { files: ["nowhere.txt"] } }, fails("DATA", /There is no file or folder at nowhere\.txt/)],
     [
       "a context longer than the data",
       { training: { context: 4000 } },

@@ -16,6 +16,9 @@ const keyFlags = [
   ["--accumulation <number>", "batches in a step", "training.accumulation"],
   ["--validate-every <steps>", "steps between validations", "training.validateEvery"],
   ["--save-every <steps>", "steps between checkpoints", "training.saveEvery"],
+  ["--text-field <name>", "the field of rows that holds the text (default: it is recognized)", "data.textField"],
+  ["--on-bad-row <what>", "stop (the default), or skip, which counts and lists malformed rows", "data.onBadRow"],
+  ["--packing <kind>", "windows (the default), or bestFit, which keeps documents whole where they fit", "data.packing"],
   ["--seed <number>", "of weights, dropout and the order of the data", "training.seed"],
   ["--tokenizer <model>", "bpe or character", "tokenizer.model"],
   ["--vocab-size <number>", "tokens of the vocabulary", "tokenizer.vocabSize"],
@@ -39,7 +42,7 @@ export function register(program: Command): void {
     .command("train")
     .description("train a model as a recipe says, into a run directory")
     .argument("[recipe]", "a recipe as a JSON file; flags go over it")
-    .option("--data <text...>", "text files, or the name of a corpus: moby-dick, state-of-the-union");
+    .option("--data <source...>", "files, folders, globs (JSON Lines, JSON, CSV, Parquet, text), or a corpus: tsumiki data list");
   for (const [flag, description] of keyFlags) command.option(flag, description);
   command
     .option("--set <key=value...>", "any key of the recipe, e.g. --set model.numHiddenLayers=6")
@@ -101,9 +104,9 @@ const flagName = (flag: string): string =>
   (/^--([a-z-]+)/.exec(flag)?.[1] ?? "").replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
 async function sourceOf(data: readonly string[]): Promise<RecipeInput["data"] & object> {
-  const { textCorpora } = await import("../../data/index.js");
+  const { corpora } = await import("../../data/index.js");
   const [first = ""] = data;
-  if (data.length === 1 && Object.hasOwn(textCorpora, first)) return { corpus: first as keyof typeof textCorpora };
+  if (data.length === 1 && Object.hasOwn(corpora, first)) return { corpus: first as keyof typeof corpora };
   return { files: data.map((path) => resolve(path)) };
 }
 

@@ -10,9 +10,17 @@ import type { ByteSource } from "./raw-row.js";
 
 const chunkBytes = 256 * 1024;
 
-/** @throws TsumikiError DATA when the file cannot be read, is truncated or is not compressed as its name says (while it is read) */
-export function byteSource({ path, compression }: DataFile): ByteSource {
-  const stored = (start = 0) => createReadStream(path, { start, highWaterMark: chunkBytes }) as AsyncIterable<Uint8Array>;
+/**
+ * @param onRead is told how many bytes were read, as they are stored
+ * @throws TsumikiError DATA when the file cannot be read, is truncated or is not compressed as its name says (while it is read)
+ */
+export function byteSource({ path, compression }: DataFile, onRead: (bytes: number) => void = () => {}): ByteSource {
+  const stored = async function* (start = 0): AsyncGenerator<Uint8Array> {
+    for await (const chunk of createReadStream(path, { start, highWaterMark: chunkBytes })) {
+      onRead((chunk as Uint8Array).length);
+      yield chunk as Uint8Array;
+    }
+  };
   const open = (from: number): AsyncIterable<Uint8Array> => {
     switch (compression) {
       case "none":

@@ -6,7 +6,12 @@ import { compressors } from "hyparquet-compressors";
 import { TsumikiError } from "../../errors.js";
 import type { RawRow, RowCursor } from "./raw-row.js";
 
-export async function* readParquet(path: string, from: RowCursor): AsyncGenerator<readonly RawRow[]> {
+/** @param onRead is told how many bytes were read */
+export async function* readParquet(
+  path: string,
+  from: RowCursor,
+  onRead: (bytes: number) => void = () => {},
+): AsyncGenerator<readonly RawRow[]> {
   await using handle = await open(path);
   const { size } = await handle.stat();
   const file: AsyncBuffer = {
@@ -15,6 +20,7 @@ export async function* readParquet(path: string, from: RowCursor): AsyncGenerato
       const bytes = new Uint8Array(end - start);
       const { bytesRead } = await handle.read(bytes, 0, bytes.length, start);
       if (bytesRead < bytes.length) throw new Error(`${path} became shorter while it was read`);
+      onRead(bytesRead);
       return bytes.buffer;
     },
   };

