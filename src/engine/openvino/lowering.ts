@@ -1,6 +1,6 @@
 /** What OpenVINO's CPU plugin prefers, and what its ONNX frontend cannot read. */
 
-import { isStaticShape } from "../../graph/dim.js";
+import { onnxDType } from "../../graph/dtype.js";
 import type { OnnxValue } from "../../graph/onnx-face.js";
 import type { OnnxContext, OnnxFace } from "../../graph/op.js";
 import { operator } from "../../graph/op.js";
@@ -14,18 +14,15 @@ const standard =
     operator(name).onnx(node, inputs, context);
 
 /**
- * The standard form, a reshape whose sizes are late, leaves everything behind it without sizes that are known when the model
- * is compiled: a second reshape says them again. (Of the training step of 29 M parameters 320 operators were left so.) A
- * scalar goes through a vector of one element, for an empty vector of sizes is read as a scalar.
+ * A sum with the late zero. The standard form, a reshape whose sizes are late, leaves everything behind it without sizes that
+ * are known when the model is compiled, and shares memory that the plan gives away: the gradients of a training step came out
+ * wrong, by their own size, with a second reshape behind it too.
  */
 const waitFor: OnnxFace<Attributes> = (node, inputs, context) => {
   const [x, zero] = inputs as readonly [OnnxValue, OnnxValue];
-  const shape = context.inputs[0]?.shape ?? [];
-  const late = node("Reshape", [x, node("Add", [shape.length === 0 ? node.int64s([1]) : node.dims(shape), zero])], {
-    allowzero: 1,
-  });
-  if (shape.length === 0) return node("Squeeze", [late, node.int64s([0])]);
-  return isStaticShape(shape) ? node("Reshape", [late, node.dims(shape)], { allowzero: 1 }) : late;
+  const { dtype } = context.inputs[0] as Tensor;
+  const late = node("Cast", [zero], { to: onnxDType(dtype) });
+  return dtype === "bool" ? node("Or", [x, late]) : node("Add", [x, late]);
 };
 
 /** Bodies of loops may not read values from outside ("Number of Scan node inputs is less than required"): they are carried. */
