@@ -8,6 +8,7 @@ import { ModelProtoSchema } from "../../onnx/schema/onnx_pb.js";
 import type { ModelSource } from "../engine.js";
 import type { Handle, OpenVino, OperatorProfile, Port } from "./c-api.js";
 import { explained } from "./errors.js";
+import { takeExternalFiles } from "./external-files.js";
 import type { HostBuffer } from "./host-buffer.js";
 
 /** An output, and where a request puts it for now. */
@@ -51,7 +52,8 @@ export class OpenVinoModel {
     source: ModelSource,
     properties: Readonly<Record<string, string>>,
   ): Promise<OpenVinoModel> {
-    const onnx = source.onnx();
+    const written = source.onnx();
+    const onnx = source.externalFiles.length > 0 ? takeExternalFiles(written, source.externalFiles) : written;
     const { inputNames, outputNames, producers } = describe(onnx);
     const refused = (error: unknown): never => {
       throw explained("refused the model", error, producers);
