@@ -38,7 +38,8 @@ export function assistantSpansByDiffing(
     const [before, after] = [messages.slice(0, i), messages.slice(i + 1)];
     const changed = (mark: (said: string) => string) => [...before, changeWords(message, mark), ...after];
     const prompt = render(before, true);
-    const upToHere = render([...before, message]);
+    const isWhole = after.length === 0 && options.addGenerationPrompt !== true;
+    const upToHere = isWhole ? text : render([...before, message]);
 
     let start = prompt;
     if (prompt === undefined || !text.startsWith(prompt)) {

@@ -54,14 +54,19 @@ describe("rows", () => {
   it("of poems come in the package's order, without empty ones", () => {
     const poem = (title: string, ...paragraphs: string[]) => ({ title, author: "李白", paragraphs, id: "x" });
     const rows = rowsOf("tang-poems", {
-      "dist/quantangshi/poet.tang.10000.json": JSON.stringify([poem("third", "丙。")]),
-      "dist/quantangshi/poet.tang.0.json": JSON.stringify([poem("first", " 甲。", "乙。 "), poem("empty", " ")]),
-      "dist/quantangshi/poet.tang.2000.json": JSON.stringify([poem("second", "丁。")]),
+      "dist/quantangshi/poet.tang.10000.json": JSON.stringify([poem("third", "丙丙丙丙。")]),
+      "dist/quantangshi/poet.tang.0.json": JSON.stringify([
+        poem("first", " 甲乙丙丁。", "乙。 "),
+        poem("empty", " "),
+        poem("lost", "空。"),
+        poem("lost", "。"),
+      ]),
+      "dist/quantangshi/poet.tang.2000.json": JSON.stringify([poem("second", "丁丁，丁丁。")]),
     });
     expect(rows).toEqual([
-      { title: "first", author: "李白", text: "甲。\n乙。" },
-      { title: "second", author: "李白", text: "丁。" },
-      { title: "third", author: "李白", text: "丙。" },
+      { title: "first", author: "李白", text: "甲乙丙丁。\n乙。" },
+      { title: "second", author: "李白", text: "丁丁，丁丁。" },
+      { title: "third", author: "李白", text: "丙丙丙丙。" },
     ]);
     const ci = JSON.stringify([{ rhythmic: "浣溪沙", author: "晏殊", paragraphs: ["一曲新词酒一杯。"] }]);
     expect(rowsOf("song-ci", { "dist/songci/ci.song.0.json": ci })).toMatchObject([{ title: "浣溪沙" }]);
@@ -136,9 +141,10 @@ describe("rows", () => {
   });
 
   it("of Chinese addresses name the parts of real places, character by character", () => {
+    const committees = ["文一社区居委会", "文一居民委员会", "长泡村委会", "长泡村村民委员会", "乌兰嘎查委会", "虚拟社区"];
     const villages = Array.from(
-      { length: 600 },
-      (_, i) => `330106001${String(i).padStart(3, "0")},"文一社区居委会",330106001,33,3301,330106`,
+      { length: 900 },
+      (_, i) => `330106001${String(i).padStart(3, "0")},"${committees[i % committees.length]}",330106001,33,3301,330106`,
     );
     const rows = rowsOf("chinese-addresses", {
       "dist/provinces.csv": 'code,name\n33,"浙江省"\n',
@@ -153,7 +159,7 @@ describe("rows", () => {
       city: /^杭州市$/,
       district: /^西湖区$/,
       town: /^北山街道$/,
-      village: /^文一社区$/,
+      village: /^(文一社区|长泡村|乌兰嘎查)$/,
       number: /^\d+号$/,
       room: /^\d+(栋\d+室|单元\d+)$/,
     };

