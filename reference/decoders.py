@@ -18,6 +18,7 @@ import torch
 import transformers
 from safetensors import safe_open
 from safetensors.torch import save_file
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from golden import FOLDER, save, versions
 
@@ -103,10 +104,26 @@ def experts_apart(prefix: str, gate: str, up: str, down: str):
     return apart
 
 
+def embed_out(gradients: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """GPT-NeoX calls its output so in files."""
+    return {name.replace("lm_head", "embed_out"): gradient for name, gradient in gradients.items()}
+
+
 SMALL = dict(vocab_size=VOCABULARY, bos_token_id=None, eos_token_id=None, pad_token_id=None)
 LLAMA = dict(
     **SMALL, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
     rms_norm_eps=1e-5, max_position_embeddings=32,
+)
+GEMMA = dict(
+    **SMALL, hidden_size=16, intermediate_size=24, num_attention_heads=4, num_key_value_heads=2, head_dim=8, sliding_window=6,
+    query_pre_attn_scalar=20, max_position_embeddings=32,
+)
+COHERE = dict(
+    **SMALL, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+    max_position_embeddings=32,
+)
+NEOX = dict(
+    **SMALL, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=32,
 )
 EXPERTS = dict(num_experts_per_tok=2, output_router_logits=False)
 
@@ -160,17 +177,50 @@ CASES: dict[str, tuple] = {
              mlp_only_layers=[1], rope_parameters=rope("default")),
         experts_apart(".mlp.", "gate_proj", "up_proj", "down_proj"),
     ),
+    "gemma2": (
+        "Gemma2",
+        dict(dict(GEMMA, num_hidden_layers=3), attn_logit_softcapping=2.0, final_logit_softcapping=1.5, attention_bias=True,
+             rope_parameters=rope("default")),
+    ),
+    "gemma3_text": (
+        "Gemma3Text",
+        dict(dict(GEMMA, num_hidden_layers=3), layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+             final_logit_softcapping=2.5,
+             rope_parameters={"full_attention": rope("linear", factor=4.0), "sliding_attention": rope("default", theta=30.0)}),
+    ),
+    "olmo2": ("Olmo2", dict(**LLAMA, attention_bias=True, rope_parameters=rope("default"))),
+    "cohere": (
+        "Cohere",
+        dict(**COHERE, use_qk_norm=True, logit_scale=0.4, attention_bias=True, rope_parameters=rope("default")),
+    ),
+    "cohere2": (
+        "Cohere2",
+        dict(dict(COHERE, num_hidden_layers=3), sliding_window=6, logit_scale=0.4, tie_word_embeddings=False,
+             layer_types=["sliding_attention", "full_attention", "sliding_attention"], rope_parameters=rope("default")),
+    ),
+    "phi": (
+        "Phi",
+        dict({k: v for k, v in LLAMA.items() if k != "rms_norm_eps"}, hidden_size=32, qk_layernorm=True, hidden_act="gelu_new",
+             rope_parameters=rope("linear", factor=4.0, partial_rotary_factor=0.5)),
+    ),
+    "gpt_neox": ("GPTNeoX", dict(**NEOX, rope_parameters=rope("default", partial_rotary_factor=0.25)), embed_out),
+    "gpt_neox-sequential": (
+        "GPTNeoX",
+        dict(**NEOX, use_parallel_residual=False, attention_bias=False, hidden_act="relu",
+             rope_parameters=rope("default", partial_rotary_factor=0.5)),
+        embed_out,
+    ),
+    "gptj": ("GPTJ", dict(**SMALL, n_embd=32, n_layer=2, n_head=4, n_positions=32, rotary_dim=4, n_inner=40)),
+    "bloom": ("Bloom", dict(**SMALL, hidden_size=24, n_layer=2, n_head=6)),
+    "bloom-post": ("Bloom", dict(**SMALL, hidden_size=16, n_layer=2, n_head=4, apply_residual_connection_post_layernorm=True)),
+    "gpt2": ("GPT2", dict(**SMALL, n_embd=16, n_layer=2, n_head=4, n_positions=32, n_inner=40)),
 }
 
 
 def make(case: str) -> None:
     kind, settings, *apart = CASES[case]
     config = getattr(transformers, f"{kind}Config")(**settings)
-    model_class = next(
-        getattr(transformers, f"{kind}{ending}")
-        for ending in ("ForCausalLM", "LMHeadModel")
-        if hasattr(transformers, f"{kind}{ending}")
-    )
+    model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         model_class(config).save_pretrained(directory)

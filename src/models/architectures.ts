@@ -6,13 +6,24 @@ import type { MatchOptions } from "../checkpoint/variable-match.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
 import type { Variable } from "../graph/variable.js";
 import type { CausalLM } from "./causal-lm.js";
+import { cohere, cohere2 } from "./configs/cohere.js";
 import type { Architecture, HuggingFaceConfig } from "./configs/entries.js";
-import { gpt2 } from "./configs/gpt2.js";
+import { gemma2, gemma3 } from "./configs/gemma.js";
+import { bloom, gpt2, gptj, gptNeoX, phi } from "./configs/gpt-family.js";
 import { llamaFamily } from "./configs/llama-family.js";
+import { olmo2 } from "./configs/olmo2.js";
 
 export type { HuggingFaceConfig } from "./configs/entries.js";
 
-const architectures: Readonly<Record<string, Architecture>> = { gpt2, ...llamaFamily };
+/** By `model_type`. */
+const architectures: Readonly<Record<string, Architecture>> = {
+  ...{ gpt2, gptj, gpt_neox: gptNeoX, bloom, phi },
+  ...llamaFamily,
+  ...{ gemma2, gemma3_text: gemma3, olmo2, cohere, cohere2 },
+};
+
+/** The architectures that are known here, by their `model_type`. */
+export const knownArchitectures: readonly string[] = Object.keys(architectures);
 
 /**
  * The model that a `config.json` describes, with initial values.
@@ -65,11 +76,16 @@ export function checkpointVariables(model: CausalLM): Map<string, Variable> {
 
 /** How the tensors of other people's checkpoints are recognized. */
 export function tensorMatch(model: CausalLM): MatchOptions {
-  const tied = !checkpointVariables(model).has("lm_head.weight");
+  const names = checkpointVariables(model);
+  const tied = !names.has("lm_head.weight") && !names.has("embed_out.weight");
   return {
     // A checkpoint of the decoder without its output has no prefix.
-    otherNames: (name) => [name.replace(/^(transformer|model)\./, "")],
+    otherNames: (name) => [
+      name.replace(/^(transformer|model|gpt_neox)\./, ""),
+      ...(name.startsWith("embed_out.") ? [name.replace("embed_out", "lm_head")] : []),
+    ],
     // Masks and rotary frequencies that older releases of transformers kept; an output that is the embedding once more.
-    ignore: (name) => /(^|\.)(attn\.(masked_)?bias|rotary_emb\.inv_freq)$/.test(name) || (tied && name === "lm_head.weight"),
+    ignore: (name) =>
+      /(^|\.)((attn|attention)\.(masked_)?bias|rotary_emb\.inv_freq)$/.test(name) || (tied && name === "lm_head.weight"),
   };
 }

@@ -98,3 +98,10 @@ export const causalMask = ({ keys, segments }: ForwardOptions): Mask => ({
 /** The positions of ids [batch, seq]: those that are given, [batch, seq], or the ones that follow the cache, [seq]. */
 export const positionsOf = (ids: Tensor, { positions, cache }: ForwardOptions): Tensor =>
   positions ?? range(ids.size(1), "int64", cache?.length ?? 0);
+
+/** A property path in which some steps have other names in checkpoints. */
+export const renamed = (path: string, names: Readonly<Record<string, string>>): string =>
+  path
+    .split(".")
+    .map((step) => names[step] ?? step)
+    .join(".");

@@ -1,8 +1,15 @@
 /** Architectures, one file each. */
 
 export { type LoadModelOptions, loadModel, type SaveModelOptions, saveModel } from "#platform/models/saved-model";
-export { configOf, type HuggingFaceConfig, modelFromConfig } from "./architectures.js";
+export { configOf, type HuggingFaceConfig, knownArchitectures, modelFromConfig } from "./architectures.js";
+export { Bloom, BloomBlock, type BloomConfig, type BloomOptions } from "./bloom.js";
 export { CausalLM, type ForwardOptions, type KeyValueCache, type LayerType } from "./causal-lm.js";
+export { Cohere, type CohereConfig, CohereLayer, type CohereOptions } from "./cohere.js";
+export { Gemma, type GemmaConfig, GemmaLayer, type GemmaOptions } from "./gemma.js";
+export { GPTNeoX, type GPTNeoXConfig, GPTNeoXLayer, type GPTNeoXOptions } from "./gpt-neox.js";
 export { GPT2, GPT2Attention, GPT2Block, type GPT2Config, GPT2MLP, type GPT2Options } from "./gpt2.js";
+export { GPTJ, GPTJBlock, type GPTJConfig, type GPTJOptions } from "./gptj.js";
 export { attentionOf, feedForwardOf, Llama, LlamaLayer } from "./llama.js";
 export type { LlamaConfig, LlamaExperts, LlamaModelType, LlamaOptions } from "./llama-options.js";
+export { Olmo2, type Olmo2Config, Olmo2Layer, type Olmo2Options } from "./olmo2.js";
+export { Phi, type PhiConfig, PhiLayer, type PhiOptions } from "./phi.js";

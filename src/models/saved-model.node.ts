@@ -4,33 +4,35 @@
  * ```
  * my-llama/
  *   config.json             architecture and sizes
- *   model.safetensors       the parameters
+ *   model.safetensors       the parameters; large ones in several files and model.safetensors.index.json
  *   generation_config.json  ids of special tokens
  *   tokenizer.json, tokenizer_config.json
  * ```
  */
 
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { openVariables, saveVariables } from "../checkpoint/variables.node.js";
+import { describeDirectory, requireWeights, saveWeights, type WeightsOptions } from "../checkpoint/directory.node.js";
+import { openVariables } from "../checkpoint/variables.node.js";
 import { TsumikiError } from "../errors.js";
 import { syncFolder, writeFileAtomically } from "../files/atomic.js";
+import { readJsonObject } from "../files/json.node.js";
+import type { DownloadOptions } from "../hub/download.node.js";
+import { locateModel } from "../hub/locate.node.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { checkpointVariables, configOf, type HuggingFaceConfig, modelFromConfig, tensorMatch } from "./architectures.js";
 import type { CausalLM } from "./causal-lm.js";
 
-export interface SaveModelOptions {
+export interface SaveModelOptions extends WeightsOptions {
   /** Saved beside the model, so that the directory can be used on its own. */
   readonly tokenizer?: Tokenizer;
 }
 
-export interface LoadModelOptions {
-  /** The file with the parameters. Default: `model.safetensors` in the directory. */
+export interface LoadModelOptions extends DownloadOptions {
+  /** The file with the parameters, or the index of several. Default: that of the directory. */
   readonly weights?: string;
 }
-
-const weightsFile = "model.safetensors";
 
 /** Entries of `config.json` that a model here does not use, and that belong to it all the same. */
 const tokenIds = ["bos_token_id", "eos_token_id", "pad_token_id"];
@@ -47,15 +49,15 @@ const origins = new WeakMap<CausalLM, Origin>();
  * Writes a model, and its tokenizer when there is one, as a Hugging Face directory. A directory that is new appears when it is
  * complete; in one that is there each file is replaced as a whole, the parameters last.
  */
-export async function saveModel(model: CausalLM, directory: string, { tokenizer }: SaveModelOptions = {}): Promise<void> {
+export async function saveModel(model: CausalLM, directory: string, options: SaveModelOptions = {}): Promise<void> {
   const target = resolve(directory);
   const isNew = (await entriesOf(target)).length === 0;
   await mkdir(dirname(target), { recursive: true });
-  if (!isNew) return writeModel(model, target, tokenizer);
+  if (!isNew) return writeModel(model, target, options);
   const temporary = join(dirname(target), `.${basename(target)}-${randomBytes(4).toString("hex")}`);
   await mkdir(temporary);
   try {
-    await writeModel(model, temporary, tokenizer);
+    await writeModel(model, temporary, options);
     await rename(temporary, target); // takes the place of an empty directory too
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
@@ -64,66 +66,43 @@ export async function saveModel(model: CausalLM, directory: string, { tokenizer 
   await syncFolder(dirname(target));
 }
 
-async function writeModel(model: CausalLM, directory: string, tokenizer: Tokenizer | undefined): Promise<void> {
+async function writeModel(model: CausalLM, directory: string, { tokenizer, ...weights }: SaveModelOptions): Promise<void> {
   const origin = origins.get(model);
-  const config = { ...configOf(model), ...origin?.tokenIds };
+  const dtype = weights.dtype ? { dtype: weights.dtype, torch_dtype: weights.dtype } : {};
+  const config: HuggingFaceConfig = { ...configOf(model), ...dtype, ...origin?.tokenIds };
   const generationConfig = origin?.generationConfig ?? Object.fromEntries(tokenIds.map((name) => [name, config[name] ?? null]));
   await tokenizer?.save(directory);
   await writeJson(join(directory, "generation_config.json"), generationConfig);
   await writeJson(join(directory, "config.json"), config);
-  await saveVariables(join(directory, weightsFile), checkpointVariables(model));
+  await saveWeights(directory, checkpointVariables(model), weights);
 }
 
 /**
  * The model of a Hugging Face directory, from here or from Python, in one of the architectures that are known here. Its parameters
- * stay in the file until they are needed, so the file must remain as it is (a change is noticed). 16-bit values are converted.
+ * stay in their files until they are needed, so these must remain as they are (a change is noticed). Floats of 16 and 8 bits are
+ * converted.
  *
- * @throws TsumikiError CONFIG for another architecture or a configuration that cannot be followed; CHECKPOINT for a file of
- * parameters that is missing, truncated, foreign or does not fit the configuration, naming every tensor that is wrong
+ * @param source a directory, or the name of a model on the hub (`org/name`, `org/name@revision`), which is downloaded
+ * @throws TsumikiError CONFIG for another architecture or a configuration that cannot be followed; CHECKPOINT for parameters
+ * that are missing, truncated, foreign or do not fit the configuration, naming every tensor that is wrong; NETWORK where a
+ * download fails
  */
-export async function loadModel(directory: string, { weights }: LoadModelOptions = {}): Promise<CausalLM> {
+export async function loadModel(source: string, { weights, ...download }: LoadModelOptions = {}): Promise<CausalLM> {
+  const directory = await locateModel(source, download);
   const path = join(directory, "config.json");
-  const config = await readJson(path);
+  const config = await readJsonObject(path);
   if (config === undefined)
-    throw new TsumikiError("CONFIG", `${directory} is not a saved model: there is no config.json. ${await describe(directory)}`);
+    throw new TsumikiError(
+      "CONFIG",
+      `${directory} is not a saved model: there is no config.json. ${await describeDirectory(directory)}`,
+    );
   const model = modelFromConfig(config, path);
-  const weightsPath = weights ?? join(directory, weightsFile);
-  if (!weights && !(await entriesOf(directory)).includes(weightsFile))
-    throw new TsumikiError("CHECKPOINT", `There is no ${weightsFile} in ${directory}. ${await describe(directory)}`);
-  await openVariables(weightsPath, checkpointVariables(model), tensorMatch(model));
+  await openVariables(weights ?? (await requireWeights(directory)), checkpointVariables(model), tensorMatch(model));
   origins.set(model, {
     tokenIds: Object.fromEntries(tokenIds.flatMap((name) => (name in config ? [[name, config[name]]] : []))),
-    generationConfig: await readJson(join(directory, "generation_config.json")),
+    generationConfig: await readJsonObject(join(directory, "generation_config.json")),
   });
   return model;
-}
-
-async function describe(directory: string): Promise<string> {
-  const entries = await entriesOf(directory);
-  if (entries.includes("checkpoints")) return "It is a run that has not ended: its parameters are in checkpoints/.";
-  if (entries.some((name) => /^model-\d+-of-\d+\.safetensors$/.test(name)))
-    return "Its parameters are spread over several files: save it in one, in Python with max_shard_size.";
-  if (entries.some((name) => /\.(bin|pth?|ckpt)$/.test(name)))
-    return "Its parameters are in PyTorch's own format: save it as safetensors, in Python with save_pretrained.";
-  return entries.length > 0 ? `It holds ${entries.slice(0, 8).join(", ")}.` : "It is empty or does not exist.";
-}
-
-/** The object in a JSON file; undefined where there is no file. */
-async function readJson(path: string): Promise<HuggingFaceConfig | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (cause) {
-    if (["ENOENT", "ENOTDIR"].includes((cause as NodeJS.ErrnoException).code ?? "")) return undefined;
-    throw new TsumikiError("CONFIG", `${path} cannot be read: ${(cause as Error).message}`, { cause });
-  }
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as HuggingFaceConfig;
-  } catch (cause) {
-    throw new TsumikiError("CONFIG", `${path} is not JSON; it may be truncated: ${(cause as Error).message}`, { cause });
-  }
-  throw new TsumikiError("CONFIG", `${path} does not hold an object: ${text.slice(0, 40)}`);
 }
 
 const writeJson = (path: string, value: object): Promise<void> =>
