@@ -31,15 +31,15 @@ export interface DataPosition {
 export const startOfData = (seed: number): DataPosition => ({ seed, epoch: 0, window: 0 });
 
 export interface DataSource {
-  /** Tokens in a window: `seq` of every batch. */
+  /** The most tokens in a row: `seq` of every batch, unless rows are filled up to several lengths. */
   readonly context: number;
   /** One more than the largest id that can occur. */
   readonly vocabSize: number;
   /** Whether all batches have segments and positions. Default: none has. */
   readonly segmented?: boolean;
   /**
-   * The batch at `position`, and where the next one starts: a pure function of position and batch size. Batches are always
-   * [batchSize, context]; where an epoch has fewer windows left, the other rows have ignored labels alone.
+   * The batch at `position`, and where the next one starts: a pure function of position and batch size. Batches are
+   * [batchSize, context], or [batchSize, one of a few shorter lengths]; where an epoch has fewer windows left, the other rows have ignored labels alone.
    */
   batch(position: DataPosition, batchSize: number): { readonly batch: TokenBatch; readonly next: DataPosition };
   batchesPerEpoch(batchSize: number): number;

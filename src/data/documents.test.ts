@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { trainTokenizer } from "../tokenizer/index.js";
 import { bestFitDecreasing } from "./best-fit.js";
 import {
+  bucketedDocuments,
   encodeDocuments,
   ignoredLabel,
   type PackedOptions,
@@ -221,5 +222,68 @@ describe("best fit", () => {
       [0, 2],
       [1, 3],
     ]);
+  });
+});
+
+describe("documents in buckets", () => {
+  const sizes = fc.record({
+    lengths: fc
+      .array(fc.integer({ min: 1, max: 30 }), { minLength: 1, maxLength: 16 })
+      .filter((lengths) => lengths.some((length) => length > 1)),
+    buckets: fc
+      .uniqueArray(fc.integer({ min: 1, max: 16 }), { minLength: 1, maxLength: 4 })
+      .map((all) => all.sort((a, b) => a - b)),
+    batchSize: fc.integer({ min: 1, max: 4 }),
+    epoch: fc.nat({ max: 3 }),
+  });
+
+  it("are read once an epoch, each in the shortest bucket that holds it, with the labels of their own", () => {
+    fc.assert(
+      fc.property(sizes, ({ lengths, buckets, batchSize, epoch }) => {
+        const documents = documentsOf(lengths);
+        const data = bucketedDocuments(documents, { buckets, validationShare: 0 });
+        const labels: number[] = [];
+        let batches = 0;
+        for (let position = { seed: 3, epoch, window: 0 }; position.epoch === epoch; batches++) {
+          const { batch, next } = data.batch(position, batchSize);
+          const [rows, length] = batch.ids.shape as [number, number];
+          expect(rows).toBe(batchSize);
+          expect(buckets).toContain(length);
+          for (const row of rowsOf(batch)) {
+            const counted = row.filter(({ label }) => label !== ignoredLabel);
+            if (counted.length > 0) expect(buckets.find((bucket) => counted.length <= bucket)).toBe(length);
+            for (const { id, label } of counted) expect(label).toBe(id + 1);
+            labels.push(...counted.map(({ label }) => label));
+          }
+          position = JSON.parse(JSON.stringify(next));
+        }
+        expect(batches).toBe(data.batchesPerEpoch(batchSize));
+        const firsts = new Set(Array.from(documents.starts.slice(0, -1), (start) => start + 1));
+        const all = Array.from({ length: documents.starts.at(-1) as number }, (_, i) => i + 1).filter((id) => !firsts.has(id));
+        expect(labels.sort((a, b) => a - b)).toEqual(all);
+      }),
+    );
+  });
+
+  it("orders each epoch in its own way, and validates what is held out once", () => {
+    const data = bucketedDocuments(documentsOf(Array.from({ length: 60 }, (_, i) => 2 + (i % 20))), {
+      buckets: [8, 20],
+      validationShare: 0.2,
+    });
+    const first = (epoch: number) => [...data.batch({ seed: 1, epoch, window: 0 }, 4).batch.ids.data];
+    expect(first(0)).toEqual(first(0));
+    expect(first(0)).not.toEqual(first(1));
+    const labels = [...data.validation(4)].flatMap(({ labels: own }) => [...own.data]).filter((label) => label !== ignoredLabel);
+    expect(new Set(labels).size).toBe(data.validationTokenCount);
+    expect(labels).toHaveLength(data.validationTokenCount);
+  });
+
+  it("refuses buckets that do not ascend, and positions beyond the end", () => {
+    for (const buckets of [[], [4, 4], [0], [2.5]])
+      expect(() => bucketedDocuments(documentsOf([9]), { buckets })).toThrow(expect.objectContaining({ code: "ARGUMENT" }));
+    const data = bucketedDocuments(documentsOf([9, 9]), { buckets: [8], validationShare: 0 });
+    expect(() => data.batch({ seed: 0, epoch: 0, window: 2 }, 1)).toThrow(
+      expect.objectContaining({ code: "DATA", message: expect.stringMatching(/2 of 1 rows/) }),
+    );
   });
 });

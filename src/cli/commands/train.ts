@@ -18,7 +18,7 @@ const keyFlags = [
   ["--save-every <steps>", "steps between checkpoints", "training.saveEvery"],
   ["--text-field <name>", "the field of rows that holds the text (default: it is recognized)", "data.textField"],
   ["--on-bad-row <what>", "stop (the default), or skip, which counts and lists malformed rows", "data.onBadRow"],
-  ["--packing <kind>", "windows (the default), or bestFit, which keeps documents whole where they fit", "data.packing"],
+  ["--packing <kind>", "how documents become rows: windows (the default), bestFit or padded", "data.packing"],
   ["--seed <number>", "of weights, dropout and the order of the data", "training.seed"],
   ["--tokenizer <model>", "bpe or character", "tokenizer.model"],
   ["--vocab-size <number>", "tokens of the vocabulary", "tokenizer.vocabSize"],

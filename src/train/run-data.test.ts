@@ -1,0 +1,122 @@
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { loadTokenizer } from "../tokenizer/index.js";
+import { type RecipeInput, runTraining } from "./index.js";
+import { silentReporter } from "./reporter.js";
+import { RunDirectory } from "./run-directory.js";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tsumiki-run-data-"));
+  vi.stubEnv("TSUMIKI_CACHE", join(folder, "cache"));
+});
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await rm(folder, { recursive: true });
+});
+
+const at = (name: string) => join(folder, name);
+const lines = (...rows: readonly unknown[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join("");
+const poems = Array.from({ length: 60 }, (_, i) => ({ text: `the whale ${i} ${"swims and ".repeat(i % 7)}sleeps` }));
+
+const recipe = (data: RecipeInput["data"] & object): RecipeInput => ({
+  data,
+  tokenizer: { model: "character" },
+  model: { architecture: "llama", hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2 },
+  training: { steps: 4, batchSize: 2, context: 32, learningRate: 1e-2, seed: 5 },
+  samples: { maxTokens: 0 },
+  engine: { threads: 2 },
+});
+
+async function run(data: RecipeInput["data"] & object, name = "run") {
+  const messages: string[] = [];
+  const reporter = { ...silentReporter, message: (text: string) => void messages.push(text) };
+  const result = await runTraining(recipe(data), { directory: at(name), reporter, overwrite: true });
+  return { ...result, messages: messages.join("\n") };
+}
+
+describe("a run", () => {
+  it.each(["windows", "bestFit", "padded"] as const)(
+    "learns from documents of several files, packed as %s, each ended by a token",
+    async (packing) => {
+      await writeFile(at("a.jsonl.gz"), gzipSync(lines(...poems.slice(0, 30))));
+      await writeFile(
+        at("b.csv"),
+        `text\n${poems
+          .slice(30)
+          .map(({ text }) => text)
+          .join("\n")}\n`,
+      );
+      const { steps, validation, messages } = await run({ files: [at("*.{gz,csv}")], packing });
+      expect(steps).toBe(4);
+      expect(validation?.loss).toBeGreaterThan(0);
+      expect(messages).toContain("60 documents, ");
+      expect((await loadTokenizer(at("run"))).specialTokens).toEqual(["<|endoftext|>"]);
+    },
+  );
+
+  it("leaves bad rows and filtered ones out when it is told to, and says which", async () => {
+    await writeFile(at("a.jsonl"), lines(...poems, { text: "" }, poems[3], { text: "no" }));
+    await expect(run({ files: [at("a.jsonl")] })).rejects.toMatchObject({
+      code: "DATA",
+      message: expect.stringMatching(/line 61, field text: is empty.*--on-bad-row skip/),
+    });
+    const filters = [{ filter: "length", minimum: 5 }, { filter: "exact-duplicates" }] as const;
+    const { messages } = await run({ files: [at("a.jsonl")], onBadRow: "skip", filters: [...filters] });
+    expect(messages).toMatch(/1 bad row was left out:\n {2}.*a\.jsonl, line 61, field text: is empty/);
+    expect(messages).toMatch(/length: 1 of 62 dropped/);
+    expect(messages).toMatch(/exact-duplicates: 1 of 61 dropped/);
+    expect(messages).toContain("60 documents, ");
+  });
+
+  it("goes on to the same losses, with the tokens that are kept", async () => {
+    await writeFile(at("a.jsonl"), lines(...poems));
+    const data = { files: [at("a.jsonl")], packing: "bestFit" } as const;
+    await run(data, "whole");
+    const stop = new AbortController();
+    await runTraining(recipe(data), {
+      directory: at("parts"),
+      signal: stop.signal,
+      reporter: { ...silentReporter, step: ({ step }) => step === 2 && stop.abort() },
+    });
+    await runTraining(undefined, { directory: at("parts"), resume: true });
+    const losses = async (name: string) =>
+      (await (await RunDirectory.open(at(name))).metrics()).map((row) => [row.step, "loss" in row ? row.loss : undefined]);
+    expect(await losses("parts")).toEqual(await losses("whole"));
+    expect(await readdir(at("cache/tokens"))).toHaveLength(1);
+    await writeFile(at("a.jsonl"), lines(...poems, { text: "more" }));
+    await expect(runTraining(undefined, { directory: at("parts"), resume: true })).rejects.toMatchObject({
+      code: "DATA",
+      message: expect.stringMatching(/has changed/),
+    });
+  });
+
+  it("refuses conversations, and names the field that would help", async () => {
+    await writeFile(
+      at("a.jsonl"),
+      lines({
+        messages: [
+          { role: "user", content: "a" },
+          { role: "assistant", content: "b" },
+        ],
+      }),
+    );
+    await expect(run({ files: [at("a.jsonl")] })).rejects.toMatchObject({
+      code: "DATA",
+      message: expect.stringMatching(/kind "conversation".*--text-field/),
+    });
+  });
+
+  it("names filters and their keys that are wrong", async () => {
+    const wrong = recipe({ files: ["a"], filters: [{ filter: "length", minimun: 3 } as never, { filter: "gopher" } as never] });
+    await expect(runTraining(wrong, { directory: at("run") })).rejects.toMatchObject({
+      code: "CONFIG",
+      message: expect.stringMatching(
+        /data\.filters\.0\.minimun: there is no such key; there are filter, minimum, maximum[\s\S]*data\.filters\.1/,
+      ),
+    });
+  });
+});
