@@ -74,7 +74,7 @@ describe("a run", () => {
 
   it("goes on to the same losses, with the tokens that are kept", async () => {
     await writeFile(at("a.jsonl"), lines(...poems));
-    const data = { files: [at("a.jsonl")], packing: "bestFit" } as const;
+    const data: RecipeInput["data"] & object = { files: [at("a.jsonl")], packing: "bestFit" };
     await run(data, "whole");
     const stop = new AbortController();
     await runTraining(recipe(data), {
