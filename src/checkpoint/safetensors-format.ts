@@ -8,13 +8,17 @@ import * as z from "zod";
 import { TsumikiError } from "../errors.js";
 import { allocate, bytesPerElement, checkArray, type DType, type TypedArray } from "../graph/dtype.js";
 import { elementCount, type HostArray } from "../graph/host-array.js";
+import { decodeFloat8, type Float8Format } from "./float8.js";
 
 /** Free text beside the tensors, such as `{ format: "pt" }`, which Python's `transformers` asks for. */
 export type SafetensorsMetadata = Readonly<Record<string, string>>;
 
 /** Where a tensor lies. */
 export interface TensorLayout {
+  /** What it is read as. */
   readonly dtype: DType;
+  /** Set where it lies there in 8 bits; it is read as float32. */
+  readonly float8?: Float8Format;
   readonly shape: readonly number[];
   /** From the first byte of the file, header included. Not aligned to the element size unless the writer saw to it. */
   readonly byteOffset: number;
@@ -62,6 +66,9 @@ const formatNames = {
 } as const satisfies Record<DType, string>;
 
 const dtypesByFormatName = new Map(Object.entries(formatNames).map(([dtype, name]) => [name as string, dtype as DType]));
+/** Read, but not written: nothing here computes in them. */
+const float8Names: Readonly<Record<string, Float8Format>> = { F8_E4M3: "e4m3", F8_E5M2: "e5m2" };
+
 const writingOrder = Object.keys(formatNames);
 const writingRank = (dtype: DType): number => writingOrder.indexOf(dtype);
 
@@ -101,27 +108,42 @@ export function readHeaderLength(start: Uint8Array, fileBytes: number, source: s
 
 /**
  * Parses and validates the JSON header of a file of `fileBytes` bytes: every tensor has a known dtype, the bytes that its shape
- * asks for, and a place of its own, and together they cover the data exactly. Throws `CHECKPOINT` otherwise, naming the tensor.
+ * asks for, and a place of its own, and together they cover the data exactly. Throws `CHECKPOINT` otherwise, naming every tensor
+ * that is wrong.
  */
 export function parseHeader(header: Uint8Array, fileBytes: number, source: string): SafetensorsHeader {
   const { [metadataKey]: metadata = {}, ...descriptions } = parseJsonObject(header, source);
   if (!isMetadata(metadata)) throw unreadable(source, `its ${metadataKey} does not map texts to texts`);
 
   const dataStart = lengthBytes + header.length;
+  const problems: string[] = [];
   const layouts = Object.entries(descriptions)
-    .map(([name, value]) => [name, parseTensor(name, value, dataStart, fileBytes, source)] as const)
+    .flatMap(([name, value]) => {
+      const layout = parseTensor(value, dataStart, fileBytes, (problem) => problems.push(`tensor ${quote(name)} ${problem}`));
+      return layout ? [[name, layout] as const] : [];
+    })
     .sort(([, a], [, b]) => a.byteOffset - b.byteOffset || a.byteLength - b.byteLength);
 
+  // Where a tensor is described wrongly, nobody knows which bytes are its own.
+  if (problems.length === 0) problems.push(...coverageProblems(layouts, dataStart, fileBytes));
+  if (problems.length > 0) throw unreadable(source, problems.join(";\n  "));
+  return { metadata, tensors: new Map(layouts) };
+}
+
+/** Overlaps and gaps. */
+function coverageProblems(layouts: readonly (readonly [string, TensorLayout])[], dataStart: number, fileBytes: number): string[] {
+  const problems: string[] = [];
   let end = dataStart;
   let previous: string | undefined;
   for (const [name, { byteOffset, byteLength }] of layouts) {
-    if (byteOffset < end) throw unreadable(source, `the data of tensors ${quote(previous ?? "")} and ${quote(name)} overlap`);
-    if (byteOffset > end) throw unreadable(source, `${byteOffset - end} bytes before tensor ${quote(name)} belong to no tensor`);
+    if (byteOffset < end) problems.push(`the data of tensors ${quote(previous ?? "")} and ${quote(name)} overlap`);
+    if (byteOffset > end) problems.push(`${byteOffset - end} bytes before tensor ${quote(name)} belong to no tensor`);
+    if (byteOffset + byteLength < end) continue;
     end = byteOffset + byteLength;
     previous = name;
   }
-  if (end !== fileBytes) throw unreadable(source, `${fileBytes - end} bytes at its end belong to no tensor`);
-  return { metadata, tensors: new Map(layouts) };
+  if (end !== fileBytes) problems.push(`${fileBytes - end} bytes at its end belong to no tensor`);
+  return problems;
 }
 
 function parseJsonObject(header: Uint8Array, source: string): Record<string, unknown> {
@@ -140,25 +162,34 @@ function parseJsonObject(header: Uint8Array, source: string): Record<string, unk
   return value as Record<string, unknown>;
 }
 
-function parseTensor(name: string, value: unknown, dataStart: number, fileBytes: number, source: string): TensorLayout {
-  const refuse = (problem: string) => unreadable(source, `tensor ${quote(name)} ${problem}`);
+/** `undefined` after a problem was told. */
+function parseTensor(
+  value: unknown,
+  dataStart: number,
+  fileBytes: number,
+  tell: (problem: string) => void,
+): TensorLayout | undefined {
   const parsed = tensorSchema.safeParse(value);
-  if (!parsed.success) throw refuse(`is described wrongly${issues(parsed.error)}`);
+  if (!parsed.success) return void tell(`is described wrongly${issues(parsed.error)}`);
   const { dtype: formatName, shape, data_offsets } = parsed.data;
   const [begin, end] = data_offsets;
-  const dtype = dtypesByFormatName.get(formatName);
-  if (dtype === undefined)
-    throw refuse(`has the dtype ${quote(formatName)}, which is not one of ${[...dtypesByFormatName.keys()].join(", ")}`);
-  const byteLength = bytesOf(dtype, shape);
-  if (byteLength === undefined) throw refuse(`has the impossible shape [${shape.join(", ")}]`);
+  const float8 = Object.hasOwn(float8Names, formatName) ? float8Names[formatName] : undefined;
+  const dtype = float8 ? "float32" : dtypesByFormatName.get(formatName);
+  if (dtype === undefined) {
+    const known = [...dtypesByFormatName.keys(), ...Object.keys(float8Names)];
+    return void tell(`has the dtype ${quote(formatName)}, which is not one of ${known.join(", ")}`);
+  }
+  const byteLength = bytesOf(float8 ? "uint8" : dtype, shape);
+  if (byteLength === undefined) return void tell(`has the impossible shape [${shape.join(", ")}]`);
   if (end - begin !== byteLength)
-    throw refuse(
+    return void tell(
       `of dtype ${formatName} and shape [${shape.join(", ")}] takes ${byteLength} bytes, ` +
         `but its data_offsets [${begin}, ${end}] hold ${end - begin}`,
     );
   const dataBytes = fileBytes - dataStart;
-  if (end > dataBytes) throw refuse(`ends at byte ${end} of the data, but only ${dataBytes} are there; the file is truncated`);
-  return { dtype, shape, byteOffset: dataStart + begin, byteLength };
+  if (end > dataBytes)
+    return void tell(`ends at byte ${end} of the data, but only ${dataBytes} are there; the file is truncated`);
+  return { dtype, shape, byteOffset: dataStart + begin, byteLength, ...(float8 ? { float8 } : {}) };
 }
 
 /** `undefined` where the count is no longer exact. */
@@ -313,18 +344,25 @@ export function decodeSafetensors(
   const headerLength = readHeaderLength(file.subarray(0, lengthBytes), file.length, source);
   const { metadata, tensors } = parseHeader(file.subarray(lengthBytes, lengthBytes + headerLength), file.length, source);
   const arrays = new Map<string, HostArray>();
-  for (const [name, { dtype, shape, byteOffset, byteLength }] of tensors) {
-    const { data, bytes } = allocateTensor(dtype, shape);
-    bytes.set(file.subarray(byteOffset, byteOffset + byteLength));
-    arrays.set(name, { dtype, shape, data });
+  for (const [name, layout] of tensors) {
+    const { bytes, finish } = tensorBuffer(layout);
+    bytes.set(file.subarray(layout.byteOffset, layout.byteOffset + layout.byteLength));
+    arrays.set(name, finish());
   }
   return { metadata, tensors: arrays };
 }
 
-/** An array for a tensor, and its bytes to be filled. */
-export function allocateTensor(dtype: DType, shape: readonly number[]): { data: TypedArray; bytes: Uint8Array } {
-  const data = allocate(dtype, elementCount(shape));
-  return { data, bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
+/** Memory for the bytes of a tensor, and the tensor once they are there. */
+export function tensorBuffer({ dtype, shape, float8 }: TensorLayout): { bytes: Uint8Array; finish: () => HostArray } {
+  if (float8) {
+    const bytes = new Uint8Array(elementCount(shape));
+    return { bytes, finish: () => ({ dtype: "float32", shape, data: decodeFloat8(float8, bytes) }) };
+  }
+  const data: TypedArray = allocate(dtype, elementCount(shape));
+  return {
+    bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+    finish: () => ({ dtype, shape, data }) as HostArray,
+  };
 }
 
 const quote = (text: string): string => JSON.stringify(text);

@@ -6,7 +6,6 @@ import { writeFileAtomically } from "../files/atomic.js";
 import type { TypedArray } from "../graph/dtype.js";
 import type { HostArray } from "../graph/host-array.js";
 import {
-  allocateTensor,
   lengthBytes,
   parseHeader,
   planSafetensors,
@@ -14,6 +13,7 @@ import {
   type SafetensorsHeader,
   type SafetensorsMetadata,
   type TensorDescription,
+  tensorBuffer,
   tensorBytes,
   unreadable,
 } from "./safetensors-format.js";
@@ -59,9 +59,9 @@ function safetensorsFile(path: string, file: FileHandle, { metadata, tensors }: 
         "CHECKPOINT",
         `${path} has no tensor ${JSON.stringify(name)}. It has ${listNames([...tensors.keys()])}.`,
       );
-    const { data, bytes } = allocateTensor(layout.dtype, layout.shape);
+    const { bytes, finish } = tensorBuffer(layout);
     await readBytes(file, bytes, layout.byteOffset, path);
-    return { dtype: layout.dtype, shape: layout.shape, data };
+    return finish();
   };
   return { path, metadata, tensors, read, close, [Symbol.asyncDispose]: close };
 }

@@ -3,11 +3,12 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { TsumikiError } from "../errors.js";
-import type { DType } from "../graph/dtype.js";
+import { type DType, type FloatDType, isFloat } from "../graph/dtype.js";
 import type { HostArray } from "../graph/host-array.js";
 import type { FileSlice, Variable, VariableHome } from "../graph/variable.js";
-import { readSafetensors, writeSafetensors } from "./safetensors.js";
-import type { SafetensorsMetadata, TensorLayout } from "./safetensors-format.js";
+import { type SafetensorsEntry, writeSafetensors } from "./safetensors.js";
+import type { SafetensorsMetadata } from "./safetensors-format.js";
+import { locateTensors, type PlacedTensor, type PlacedTensors, readTensor } from "./tensor-files.node.js";
 import { convertFloats, type MatchOptions, matchTensors } from "./variable-match.js";
 
 export type { MatchOptions };
@@ -21,20 +22,36 @@ export async function saveVariables(
   variables: ReadonlyMap<string, Variable>,
   metadata: SafetensorsMetadata = { format: "pt" },
 ): Promise<void> {
-  const entries = [...variables].map(([name, variable]) => ({
-    name,
-    dtype: variable.dtype,
-    shape: variable.shape,
-    data: async () => (await variable.read()).data,
-  }));
-  await writeSafetensors(path, entries, metadata);
-  const moved = new Map([...variables].filter(([, variable]) => pathOf(variable) === resolve(path)));
-  if (moved.size > 0) await openVariables(path, moved, { ignore: (name) => variables.has(name) });
+  await writeSafetensors(path, variableEntries(variables), metadata);
+  await reopenVariables([path], path, variables);
+}
+
+/** Variables as entries of a file, floats in `dtype` where one is given. */
+export const variableEntries = (variables: ReadonlyMap<string, Variable>, dtype?: FloatDType): readonly SafetensorsEntry[] =>
+  [...variables].map(([name, variable]) => {
+    const stored = dtype !== undefined && isFloat(variable.dtype) ? dtype : variable.dtype;
+    return { name, dtype: stored, shape: variable.shape, data: async () => convertFloats(await variable.read(), stored).data };
+  });
+
+/** The variables that lie in one of these files. */
+export const variablesIn = (paths: readonly string[], variables: ReadonlyMap<string, Variable>): Map<string, Variable> => {
+  const replaced = new Set(paths.map((path) => resolve(path)));
+  return new Map([...variables].filter(([, variable]) => replaced.has(pathOf(variable) ?? "")));
+};
+
+/** Lets the variables that lay in files which were replaced lie in the new checkpoint. */
+export async function reopenVariables(
+  replaced: readonly string[],
+  checkpoint: string,
+  variables: ReadonlyMap<string, Variable>,
+): Promise<void> {
+  const moved = variablesIn(replaced, variables);
+  if (moved.size > 0) await openVariables(checkpoint, moved, { ignore: (name) => variables.has(name) });
 }
 
 /**
- * Reads every variable from a file. All names, shapes and dtypes are checked before the first value is taken, so a file that
- * does not fit changes nothing. Other float types are converted to the variable's.
+ * Reads every variable from a checkpoint: a safetensors file, or the index of several. All names, shapes and dtypes are checked
+ * before the first value is taken, so a file that does not fit changes nothing. Other float types are converted to the variable's.
  *
  * @throws TsumikiError CHECKPOINT for a truncated or foreign file, or one that does not fit, naming every tensor that is wrong
  */
@@ -43,27 +60,31 @@ export async function loadVariables(
   variables: ReadonlyMap<string, Variable>,
   options: MatchOptions = {},
 ): Promise<void> {
-  await using file = await readSafetensors(path);
-  const names = matchTensors(path, file.tensors, variables, options);
+  const tensors = await locateTensors(path);
+  const names = matchTensors(path, tensors, variables, options);
   const values = new Map<Variable, HostArray>();
-  for (const [variable, name] of names) values.set(variable, convertFloats(await file.read(name), variable.dtype));
+  for (const [variable, name] of names) values.set(variable, convertFloats(await readTensor(tensors, name), variable.dtype));
   for (const [variable, value] of values) variable.write(value);
 }
 
 /**
- * As `loadVariables`, but the values stay in the file until they are needed: those of the same dtype are used where they lie by
- * frozen programs, without a copy. The file must remain as it is; a changed one is noticed.
+ * As `loadVariables`, but of each file the header alone is read, and the values stay there until they are needed: those of the
+ * same dtype are used where they lie by frozen programs, without a copy. The files must remain as they are; a changed one is
+ * noticed.
  */
 export async function openVariables(
   path: string,
   variables: ReadonlyMap<string, Variable>,
   options: MatchOptions = {},
 ): Promise<void> {
-  await using file = await readSafetensors(path);
-  const source: Source = { path: resolve(path), identity: identify(path) };
-  for (const [variable, name] of matchTensors(path, file.tensors, variables, options)) {
-    variable.moveTo(homeInFile(source, name, file.tensors.get(name) as TensorLayout, variable.dtype));
-    places.set(variable, { path: source.path, version: variable.version });
+  const tensors = await locateTensors(path);
+  const identities = new Map(
+    [...new Set([...tensors.values()].map((tensor) => tensor.path))].map((file) => [file, identify(file)]),
+  );
+  for (const [variable, name] of matchTensors(path, tensors, variables, options)) {
+    const tensor = tensors.get(name) as PlacedTensor;
+    variable.moveTo(homeInFile(tensors, name, identities.get(tensor.path), variable.dtype));
+    places.set(variable, { path: resolve(tensor.path), version: variable.version });
   }
 }
 
@@ -76,33 +97,27 @@ function pathOf(variable: Variable): string | undefined {
 }
 
 /** A tensor of a file as the home of a variable's value. */
-function homeInFile({ path, identity }: Source, name: string, layout: TensorLayout, dtype: DType): VariableHome {
+function homeInFile(tensors: PlacedTensors, name: string, identity: string | undefined, dtype: DType): VariableHome {
+  const tensor = tensors.get(name) as PlacedTensor;
   const checkIdentity = () => {
-    if (identify(path) === identity) return;
+    if (identify(tensor.path) === identity) return;
     throw new TsumikiError(
       "CHECKPOINT",
-      `${path} was replaced or removed after tensor ${JSON.stringify(name)} was opened in it. Load it again.`,
+      `${tensor.path} was replaced or removed after tensor ${JSON.stringify(name)} was opened in it. Load it again.`,
     );
   };
   const read = async (): Promise<HostArray> => {
     checkIdentity();
-    await using file = await readSafetensors(path);
-    return convertFloats(await file.read(name), dtype);
+    return convertFloats(await readTensor(tensors, name), dtype);
   };
-  if (layout.dtype !== dtype) return { read };
+  if (tensor.dtype !== dtype || tensor.float8) return { read };
   return {
     read,
     get file(): FileSlice {
       checkIdentity();
-      return { path, byteOffset: layout.byteOffset, byteLength: layout.byteLength };
+      return { path: resolve(tensor.path), byteOffset: tensor.byteOffset, byteLength: tensor.byteLength };
     },
   };
-}
-
-interface Source {
-  /** Absolute. */
-  readonly path: string;
-  readonly identity: string | undefined;
 }
 
 /** What tells a file from another one that takes its name; undefined where there is none. */

@@ -3,9 +3,11 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { generate, type SamplingOptions } from "../generate/index.js";
+import { locateModel } from "../hub/locate.node.js";
 import { loadModel } from "../models/index.js";
 import { loadTokenizer } from "../tokenizer/index.js";
 import { RunDirectory } from "../train/run-directory.js";
+import { downloadReport } from "./download-progress.js";
 import { interruptSignal } from "./interrupt.js";
 
 export interface SpeakOptions extends SamplingOptions {
@@ -14,9 +16,14 @@ export interface SpeakOptions extends SamplingOptions {
   readonly seed?: number;
 }
 
-/** Prints `prompt` and what follows it, as it comes. `directory` is a Hugging Face directory, or a run, ended or not. */
-export async function speak(directory: string, prompt: string, { seed = randomSeed(), ...options }: SpeakOptions): Promise<void> {
+/**
+ * Prints `prompt` and what follows it, as it comes. `source` is a Hugging Face directory, a run, ended or not, or the name of a
+ * model on the hub.
+ */
+export async function speak(source: string, prompt: string, { seed = randomSeed(), ...options }: SpeakOptions): Promise<void> {
   const signal = interruptSignal();
+  const { onProgress, end } = await downloadReport();
+  const directory = await locateModel(source, { signal, onProgress }).finally(end);
   const weights = await weightsOf(directory);
   const model = await loadModel(directory, weights === undefined ? {} : { weights });
   const tokenizer = await loadTokenizer(directory);

@@ -23,6 +23,7 @@ import { locateModel } from "../hub/locate.node.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { checkpointVariables, configOf, type HuggingFaceConfig, modelFromConfig, tensorMatch } from "./architectures.js";
 import type { CausalLM } from "./causal-lm.js";
+import { configText } from "./configs/entries.js";
 
 export interface SaveModelOptions extends WeightsOptions {
   /** Saved beside the model, so that the directory can be used on its own. */
@@ -73,7 +74,7 @@ async function writeModel(model: CausalLM, directory: string, { tokenizer, ...we
   const generationConfig = origin?.generationConfig ?? Object.fromEntries(tokenIds.map((name) => [name, config[name] ?? null]));
   await tokenizer?.save(directory);
   await writeJson(join(directory, "generation_config.json"), generationConfig);
-  await writeJson(join(directory, "config.json"), config);
+  await writeFileAtomically(join(directory, "config.json"), configText(config));
   await saveWeights(directory, checkpointVariables(model), weights);
 }
 

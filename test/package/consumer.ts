@@ -6,6 +6,8 @@ import * as data from "tsumiki/data";
 import * as engine from "tsumiki/engine";
 import * as generate from "tsumiki/generate";
 import * as graph from "tsumiki/graph";
+import * as hub from "tsumiki/hub";
+import * as inspect from "tsumiki/inspect";
 import * as models from "tsumiki/models";
 import * as nn from "tsumiki/nn";
 import * as onnx from "tsumiki/onnx";
@@ -14,7 +16,22 @@ import { compile, float32 } from "tsumiki/program";
 import * as tokenizer from "tsumiki/tokenizer";
 import * as train from "tsumiki/train";
 
-const namespaces = { tsumiki, checkpoint, data, engine, generate, graph, models, nn, onnx, optim, tokenizer, train };
+const namespaces = {
+  tsumiki,
+  checkpoint,
+  data,
+  engine,
+  generate,
+  graph,
+  models,
+  nn,
+  onnx,
+  optim,
+  tokenizer,
+  train,
+  hub,
+  inspect,
+};
 for (const [name, exported] of Object.entries(namespaces))
   if (Object.keys(exported).length === 0) throw new Error(`tsumiki/${name} exports nothing`);
 
