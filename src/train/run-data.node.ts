@@ -21,6 +21,8 @@ export const endOfText = "<|endoftext|>";
 /** The texts of a recipe, which can be read more than once. */
 export interface RunTexts {
   read(): AsyncIterable<TextExample>;
+  /** Their text alone, in the pieces in which it is read. */
+  pieces(): AsyncIterable<string>;
   /** By which changed data is noticed: a hash of the files and of what is done with them. */
   readonly sha256: string;
   /** Whether there may be more than one document. */
@@ -40,18 +42,22 @@ export async function textsOf({ data }: Recipe, signal?: AbortSignal): Promise<R
   });
   const paths = source.files.map(({ path }) => path);
   const kept = filtered(source, filters.map(filterOf));
+  const read = async function* (): AsyncGenerator<TextExample> {
+    for await (const example of kept) {
+      if (example.kind !== "text")
+        throw new TsumikiError(
+          "DATA",
+          `${paths.join(", ")} holds examples of the kind "${example.kind}", and this training learns from plain texts. ` +
+            "Where a field holds the text, name it with --text-field (data.textField).",
+        );
+      if (signal?.aborted) throw new TsumikiError("ABORTED", "Reading the data was stopped.");
+      yield example;
+    }
+  };
   return {
-    async *read() {
-      for await (const example of kept) {
-        if (example.kind !== "text")
-          throw new TsumikiError(
-            "DATA",
-            `${paths.join(", ")} holds examples of the kind "${example.kind}", and this training learns from plain texts. ` +
-              "Where a field holds the text, name it with --text-field (data.textField).",
-          );
-        if (signal?.aborted) throw new TsumikiError("ABORTED", "Reading the data was stopped.");
-        yield example;
-      }
+    read,
+    async *pieces() {
+      for await (const { text } of read()) yield text;
     },
     sha256: await contentHash(paths, { textField, filters }),
     several: source.files.length > 1 || source.files[0]?.kind !== "text",
@@ -81,24 +87,6 @@ function filterOf(recipe: FilterRecipe): Filter {
     case "c4":
       return c4(recipe);
   }
-}
-
-/** The most text that a tokenizer is trained on at once [UTF-16 units]: what a string holds comfortably. */
-const longestTrainingText = 2 ** 28;
-
-/** The texts as one, for training a tokenizer: the first 2²⁸ characters where there are more. */
-export async function joinedText(texts: RunTexts): Promise<string> {
-  const parts: string[] = [];
-  let length = 0;
-  let within = false;
-  for await (const { text, continues = false } of texts.read()) {
-    if (parts.length > 0 && !within) parts.push("\n\n");
-    parts.push(text);
-    within = continues;
-    length += text.length;
-    if (length >= longestTrainingText) break;
-  }
-  return parts.join("");
 }
 
 export interface RunData extends PackedDocuments, Disposable {

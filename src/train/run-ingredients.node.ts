@@ -9,7 +9,7 @@ import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { trainTokenizer } from "../tokenizer/train.js";
 import type { Recipe } from "./recipe.js";
 import type { Reporter } from "./reporter.js";
-import { endOfText, joinedText, packedTexts, type RunData, textsOf } from "./run-data.node.js";
+import { endOfText, packedTexts, type RunData, textsOf } from "./run-data.node.js";
 import { describeRunEngine, type RunEngine } from "./run-engines.js";
 
 export interface Ingredients {
@@ -35,7 +35,7 @@ export async function ingredientsOf(recipe: Recipe, { known, reporter, signal }:
   const texts = await textsOf(recipe, signal);
   if (known && known.textSha256 !== texts.sha256)
     throw new TsumikiError("DATA", "The text has changed since the run began. Put it back, or begin a new run.");
-  const tokenizer = known?.tokenizer ?? (await trainTokenizer(await joinedText(texts), tokenizerOf(recipe, texts.several)));
+  const tokenizer = known?.tokenizer ?? (await trainTokenizer(texts.pieces(), tokenizerOf(recipe, texts.several)));
   const prompts = recipe.samples.prompts ?? [openingOf((await firstOf(texts.read()))?.text ?? "")];
   for (const prompt of prompts) tokenizer.encode(prompt); // one that cannot be encoded is noticed now, not at the first sample
   const data = await packedTexts(texts, tokenizer, recipe, { reporter, signal });
