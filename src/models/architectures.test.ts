@@ -1,5 +1,7 @@
 /** Every architecture against transformers: directories, logits and gradients of reference/decoders.py. */
 
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,6 +23,12 @@ import { goldenDecoder, goldenDecoders, projections, writeGoldenDirectory } from
 const engine = await onnxRuntimeNode({ threads: 2 });
 
 const signature = { ids: int32("batch", "seq"), real: bool("batch", "seq") };
+
+/** What transformers opened of what is saved here: reference/decoders_saved.py. */
+const openedPath = new URL("../../reference/golden/decoders-saved.json", import.meta.url);
+const opened: Readonly<Record<string, { digest: string; class: string }>> = existsSync(openedPath)
+  ? (JSON.parse(readFileSync(openedPath, "utf8")) as { opened: Record<string, { digest: string; class: string }> }).opened
+  : {};
 
 let folder: string;
 beforeAll(async () => {
@@ -106,15 +114,24 @@ describe.each(goldenDecoders)("%s", (name) => {
   });
 
   it("is saved under the names that Python wrote, and comes back", async () => {
-    const directory = join(folder, `${name}-saved`);
+    const directory = join(process.env.TSUMIKI_SAVED ?? join(folder, "saved"), name);
     await saveModel(model, directory);
     await using file = await readSafetensors(join(directory, "model.safetensors"));
-    expect(Object.fromEntries([...file.tensors].map(([key, { shape }]) => [key, shape]))).toEqual(golden.shapes);
+    const shapes = Object.fromEntries([...file.tensors].map(([key, { shape }]) => [key, shape]));
+    expect(shapes).toEqual(golden.shapes);
     const loaded = await loadModel(directory);
     expect(loaded.toConfig()).toEqual(model.toConfig());
+    const text = await readFile(join(directory, "config.json"), "utf8");
+    const config = JSON.parse(text) as Record<string, unknown>;
     // Whatever Python wrote and is written here too has the same value.
-    const config = JSON.parse(await readFile(join(directory, "config.json"), "utf8")) as Record<string, unknown>;
     const shared = Object.keys(golden.config).filter((key) => key in config && typeof golden.config[key] !== "object");
     expect(shared.map((key) => [key, config[key]])).toEqual(shared.map((key) => [key, golden.config[key]]));
+    if (process.env.TSUMIKI_SAVED || !golden.byTransformers) return;
+    // transformers opened what is saved here, and computed the golden logits, when it was the same as today.
+    const sorted = Object.fromEntries(Object.entries(shapes).sort(([a], [b]) => (a < b ? -1 : 1)));
+    const digest = createHash("sha256")
+      .update(text + JSON.stringify(sorted))
+      .digest("hex");
+    expect(digest, "run reference/decoders_saved.py again").toBe(opened[name]?.digest);
   });
 });

@@ -177,3 +177,17 @@ export function ropeAsEntries({ ropeTheta, ropeScaling, partialRotaryFactor = 1 
 /** Without the entries that are undefined. */
 const defined = (entries: object): object =>
   Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
+
+/** Entries that transformers wants as Python's float, which JSON tells from an int by its point alone. */
+const floats = [
+  ...["attn_logit_softcapping", "final_logit_softcapping", "logit_scale", "initializer_range", "router_aux_loss_coef"],
+  ...["rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "attention_dropout", "rope_theta", "factor"],
+  ...["partial_rotary_factor", "attention_factor", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow"],
+];
+
+/** The text of a `config.json`. */
+export const configText = (config: HuggingFaceConfig): string =>
+  `${JSON.stringify(config, null, 2)}\n`.replace(
+    new RegExp(`("(?:${floats.join("|")})": -?\\d+)(?=,?\\n)`, "g"),
+    (entry) => `${entry}.0`,
+  );

@@ -46,13 +46,16 @@ export interface GoldenDecoder {
   readonly config: HuggingFaceConfig;
   /** Shapes of the tensors in the file that Python wrote, by name. */
   readonly shapes: Readonly<Record<string, readonly number[]>>;
+  /** Whether it is an architecture of transformers, and not one written anew. */
+  readonly byTransformers: boolean;
   tensor(name: string): HostArray;
   readonly tensors: ReadonlyMap<string, HostArray>;
 }
 
 export function goldenDecoder(name: string): GoldenDecoder {
   const { tensors } = decodeSafetensors(readFileSync(join(folder, `${name}.safetensors`)));
-  const { saved } = JSON.parse(readFileSync(join(folder, `${name}.json`), "utf8")) as {
+  const { saved, model } = JSON.parse(readFileSync(join(folder, `${name}.json`), "utf8")) as {
+    model: string;
     saved: { config: HuggingFaceConfig; tensors: Record<string, number[]> };
   };
   const tensor = (key: string): HostArray => {
@@ -60,7 +63,7 @@ export function goldenDecoder(name: string): GoldenDecoder {
     if (!found) throw new Error(`${name}.safetensors has no ${key}`);
     return found;
   };
-  return { config: saved.config, shapes: saved.tensors, tensor, tensors };
+  return { config: saved.config, shapes: saved.tensors, byTransformers: model.startsWith("transformers"), tensor, tensors };
 }
 
 /** The directory as Python wrote it. */
