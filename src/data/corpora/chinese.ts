@@ -115,9 +115,9 @@ export const chineseAddresses: RowRecipe<ChineseAddress> = {
     version: "2.7.0",
     integrity: "sha512-4uUPAT+1WfqDh5jytq7omdCmHNk3j+k76zEG/2IqaGcYB90c2SwcixttcypdsZ3T/9tN1TTpBDoeZn+Yw/qBEA==",
     packageBytes: 24_249_386,
-    bytes: 18_047_256,
-    sha256: "2953c5012c197a10d4a70f3dfd0fbf4dd1d7dc5f7e931aa4ad85a29041f3a732",
-    splits: { train: 46_057, validation: 2_528, test: 2_638 },
+    bytes: 18_045_546,
+    sha256: "5d7b879ea07f045f27ec49bc2b95a43a8da06d9aee8e7314bf6c57f4f330bb8d",
+    splits: { train: 46_056, validation: 2_528, test: 2_639 },
     fields: { tokens: "characters", labels: "B-, I- and province, city, district, town, village, number or room" },
     splitBy: "hash of the address",
   },
@@ -156,7 +156,8 @@ function csvNameOf(line: string): [code: string, name: string] {
 const spokenVillage = (committee: string): string =>
   committee
     .replace(/(社区)?(居民委员会|居委会)$/, "社区")
-    .replace(/(村民委员会|村委会|委会)$/, "村")
+    .replace(/(街道|家)委(员)?会$/, "")
+    .replace(/(村民委员会|村委会|委员会|委会)$/, "村")
     .replace(/(村|嘎查)村$/, "$1");
 
 /** Levels that stand in the tables but in no address. */
