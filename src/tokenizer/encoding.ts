@@ -49,7 +49,7 @@ export function plainEncoding(ids: Int32Array, tokens: readonly string[], offset
     ids,
     tokens,
     offsets,
-    typeIds: filled(0),
+    typeIds: filled(sequence === 1 ? 1 : 0),
     specialTokensMask: filled(sequence < 0 ? 1 : 0),
     attentionMask: filled(1),
     sequenceIds: filled(sequence),

@@ -22,6 +22,6 @@ export {
 } from "./train.js";
 export type { MergeStep } from "./training/bpe.js";
 export { type TextSource, textBlocks } from "./training/count-words.js";
-export { type PresetName, presetNames } from "./training/presets.js";
+export { type PresetName as TokenizerPreset, presetNames as tokenizerPresets } from "./training/presets.js";
 export type { UnigramStep } from "./training/unigram.js";
 export { type WordCounts, wordAt } from "./training/word-counter.js";

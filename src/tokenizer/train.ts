@@ -45,9 +45,11 @@ interface SubwordTraining extends CommonTraining {
   preset?: PresetName;
   /** Threads that count words. Default: one for each core; they start only for texts that are worth it. */
   threads?: number;
-  /** Distinct words that are kept in memory, on average 30 bytes each. Default 8 million; see `TrainingRun.forgotten`. */
+  /** Distinct words that are kept in memory, on average 30 bytes each. Default 8 million; see `onForgotten`. */
   maxWords?: number;
   onProgress?: (progress: TrainingProgress) => void;
+  /** Is told of rare words that were forgotten because there were more than `maxWords`. */
+  onForgotten?: (forgotten: WordCounts["forgotten"]) => void;
 }
 
 interface MergeTraining extends SubwordTraining {
@@ -96,8 +98,6 @@ export interface TrainingRun {
   readonly words: WordCounts;
   /** Each step does a part of the work and says what it did; the generator returns the tokenizer. */
   readonly steps: Generator<TrainingStep, Tokenizer, void>;
-  /** Rare words that were forgotten because there were more than `maxWords`. */
-  readonly forgotten: WordCounts["forgotten"];
 }
 
 /**
@@ -144,7 +144,8 @@ export async function startTraining(
     onProgress: onProgress && ((reading) => onProgress({ reading })),
   });
   if (words.size === 0) throw emptyText();
-  return { words, steps: learn(words, options, preset, tokens), forgotten: words.forgotten };
+  if (words.forgotten.words > 0) options.onForgotten?.(words.forgotten);
+  return { words, steps: learn(words, options, preset, tokens) };
 }
 
 const emptyText = () => new TsumikiError("DATA", "The text to train a tokenizer on is empty.");

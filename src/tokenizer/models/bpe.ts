@@ -34,7 +34,10 @@ export function bpeModel(model: TokenizerJson["model"]): SubwordModel {
   const encode = (piece: string, tokens: TokenList): void => {
     if (wholeFirst) {
       const id = vocabulary.ids.get(piece);
-      if (id !== undefined) return tokens.push(id, piece.length);
+      if (id !== undefined) {
+        tokens.push(id, piece.length);
+        return;
+      }
     }
     merger.begin();
     let waitingEnd = none; // end of an unknown that the next one may join

@@ -78,7 +78,6 @@ export class UnigramCorpus {
     for (let place = 0; place + 1 < arcStarts.length; place++) {
       const to = arcStarts[place + 1] as number;
       const start = length;
-      let knowsCharacter = from === to;
       for (let arc = from; arc < to; arc++) {
         const piece = arcPieces[arc] as number;
         const number = piece === unknown ? unknown : (renumbered[piece] as number);
@@ -86,7 +85,6 @@ export class UnigramCorpus {
         if (number === -2 && !isCharacter) continue;
         arcPieces[length] = number === -2 ? unknown : number;
         arcLengths[length++] = arcLengths[arc] as number;
-        knowsCharacter ||= isCharacter;
       }
       arcStarts[place] = start;
       from = to;

@@ -240,5 +240,7 @@ function finished(pieces: Pieces, characters: ReadonlyMap<string, number>, optio
     .sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1));
   chosen.push(...others.slice(0, Math.max(0, room - chosen.length)));
   chosen.sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1));
-  return { pieces: [...named.map((token): [string, number] => [token, 0]), ...chosen], unknownId: named.indexOf(unknownToken) };
+  // Rust's JSON reader may miss the last bit of a number with more than 15 digits, and would then break ties otherwise.
+  const learned = chosen.map(([token, score]): [string, number] => [token, Number(score.toPrecision(12))]);
+  return { pieces: [...named.map((token): [string, number] => [token, 0]), ...learned], unknownId: named.indexOf(unknownToken) };
 }

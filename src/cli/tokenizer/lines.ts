@@ -1,0 +1,61 @@
+/** `tsumiki tokenizer encode` and `decode`: line by line. */
+
+import { once } from "node:events";
+import { TsumikiError } from "../../errors.js";
+import { loadTokenizer, type Tokenizer } from "../../tokenizer/index.js";
+import { describePieces } from "./pieces.js";
+import { type Line, textLines } from "./text-lines.js";
+
+interface EncodeFlags {
+  readonly special?: boolean;
+  readonly pieces?: boolean;
+}
+
+interface DecodeFlags {
+  readonly skipSpecial?: boolean;
+  readonly pieces?: boolean;
+}
+
+export async function encodeCommand(folder: string, file: string | undefined, { special = false, pieces = false }: EncodeFlags) {
+  const tokenizer = await loadTokenizer(folder);
+  await eachLine(file, ({ text }) => {
+    const ids = special ? tokenizer.tokenize(text).ids : tokenizer.encode(text);
+    return pieces ? describePieces(tokenizer, ids, showsColours()) : JSON.stringify(Array.from(ids));
+  });
+}
+
+export async function decodeCommand(
+  folder: string,
+  file: string | undefined,
+  { skipSpecial = false, pieces = false }: DecodeFlags,
+) {
+  const tokenizer = await loadTokenizer(folder);
+  await eachLine(file, (line) => {
+    const ids = idsOf(line, file ?? "standard input", tokenizer);
+    if (pieces) return describePieces(tokenizer, ids, showsColours());
+    return tokenizer.decode(ids, { skipSpecialTokens: skipSpecial });
+  });
+}
+
+const showsColours = (): boolean => process.stdout.isTTY === true && !process.env.NO_COLOR;
+
+async function eachLine(file: string | undefined, answer: (line: Line) => string): Promise<void> {
+  for await (const line of textLines(file)) {
+    if (!process.stdout.write(`${answer(line)}\n`)) await once(process.stdout, "drain");
+  }
+}
+
+function idsOf({ text, number }: Line, name: string, { vocabSize, idToToken }: Tokenizer): readonly number[] {
+  const problem = (what: string) => new TsumikiError("DATA", `${name}, line ${number}: ${what}`);
+  let ids: unknown;
+  try {
+    ids = JSON.parse(text);
+  } catch (cause) {
+    throw problem(`expected a JSON array of ids, such as [1, 2, 3]: ${(cause as Error).message}`);
+  }
+  if (!Array.isArray(ids)) throw problem("expected a JSON array of ids, such as [1, 2, 3].");
+  for (const id of ids as unknown[])
+    if (!Number.isInteger(id) || idToToken(id as number) === undefined)
+      throw problem(`${JSON.stringify(id)} is no id of this tokenizer, which has ${vocabSize} tokens.`);
+  return ids as number[];
+}
