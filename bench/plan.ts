@@ -40,7 +40,11 @@ export function plan(bench: Bench, { threads, precisions, textFile }: PlanOption
   });
 
   const tsumiki = (workload: Workload, task: PeerConfig["task"]) =>
-    competitor("tsumiki/onnxruntime", "tsumiki", "tsumiki.ts", workload, { task, mode: "cpu", precision: "fp32" });
+    competitor("tsumiki/onnxruntime", "tsumiki", "tsumiki.ts", workload, { task, mode: "onnxruntime", precision: "fp32" });
+  const openVino = (workload: Workload, task: PeerConfig["task"]) =>
+    precisions.map((precision) =>
+      competitor("tsumiki/openvino", "tsumiki-openvino", "tsumiki.ts", workload, { task, mode: "openvino", precision }),
+    );
   const tsumikiWeb = (workload: Workload, task: PeerConfig["task"], mode: "wasm" | "webgpu", steps: number) =>
     competitor(
       `tsumiki/onnxruntime-web-${mode}`,
@@ -69,15 +73,23 @@ export function plan(bench: Bench, { threads, precisions, textFile }: PlanOption
   switch (bench) {
     case "matmul":
       return [
-        [tsumiki(train, "matmul"), ...pytorch(train, "matmul", ["eager"]), jaxJs(train, "matmul"), tfjs(train, "matmul", "wasm")],
+        [
+          tsumiki(train, "matmul"),
+          ...openVino(train, "matmul"),
+          ...pytorch(train, "matmul", ["eager"]),
+          jaxJs(train, "matmul"),
+          tfjs(train, "matmul", "wasm"),
+        ],
         [tsumiki(trainTiny, "matmul"), tfjs(trainTiny, "matmul", "cpu")],
       ];
     case "train":
       return [
         [
           tsumiki(train, "step"),
+          ...openVino(train, "step"),
           ...pytorch(train, "step", ["eager", "compiled"]),
           tsumiki(train, "matmul"),
+          ...openVino(train, "matmul"),
           ...pytorch(train, "matmul", ["eager"]),
         ],
         [tsumiki(trainScaled, "step"), jaxJs(trainScaled, "step"), tfjs(trainScaled, "step", "wasm")],
@@ -87,8 +99,10 @@ export function plan(bench: Bench, { threads, precisions, textFile }: PlanOption
       return [
         [
           tsumiki(small, "step"),
+          ...openVino(small, "step"),
           ...pytorch(small, "step", ["eager", "compiled"]),
           tsumiki(small, "matmul"),
+          ...openVino(small, "matmul"),
           ...pytorch(small, "matmul", ["eager"]),
           jaxJs(small, "step", 5),
           tfjs(small, "step", "wasm", 5),
@@ -96,7 +110,9 @@ export function plan(bench: Bench, { threads, precisions, textFile }: PlanOption
         ],
       ];
     case "nanogpt":
-      return [[tsumiki(nanoGpt, "nanogpt"), ...pytorch(nanoGpt, "nanogpt", ["eager", "compiled"])]];
+      return [
+        [tsumiki(nanoGpt, "nanogpt"), ...openVino(nanoGpt, "nanogpt"), ...pytorch(nanoGpt, "nanogpt", ["eager", "compiled"])],
+      ];
     case "web":
       return [
         [

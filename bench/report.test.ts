@@ -9,7 +9,7 @@ function outcome(
   by: string,
   library: string,
   seconds: number[],
-  { task = "step" as Task, losses = [] as number[] } = {},
+  { task = "step" as Task, losses = [] as number[], precision = "fp32" as "fp32" | "bf16" } = {},
 ): Outcome {
   const run = (each: number, i: number): RunReply => ({
     seconds: each,
@@ -24,7 +24,7 @@ function outcome(
       by,
       library,
       script: "",
-      config: { task, mode: "", precision: "fp32", threads: 1, workload: small, matmulShapes: matmul },
+      config: { task, mode: "", precision, threads: 1, workload: small, matmulShapes: matmul },
       stepsPerRepetition: 1,
     },
     ready: { compileSeconds: 1, firstStepSeconds: 2, parameters: 800_000, versions: {} },
@@ -54,6 +54,16 @@ describe("rowsOf", () => {
   it("compares pair by pair, not median with median", () => {
     expect(pytorch?.tsumikiRatio).toBe(2); // 2/1, 3/2, 12/4
     expect(tsumiki?.tsumikiRatio).toBeNull();
+  });
+
+  it("compares with the fastest of Tsumiki's engines in the same precision", () => {
+    const several = [
+      ...group,
+      outcome("tsumiki/openvino", "tsumiki-openvino", [0.5, 1, 2]),
+      outcome("tsumiki/openvino", "tsumiki-openvino", [0.25, 0.5, 1], { precision: "bf16" }),
+      outcome("pytorch", "pytorch", [1, 2, 4], { precision: "bf16" }),
+    ];
+    expect(rowsOf(several, "training").map(({ tsumikiRatio }) => tsumikiRatio)).toEqual([null, 4, null, null, 4]);
   });
 
   it("relates model FLOPs to the same library's matrix products", () => {

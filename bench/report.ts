@@ -55,6 +55,18 @@ function flopsPerToken({ competitor, ready }: Outcome): number {
 
 const flopRates = (outcome: Outcome): number[] => rates(outcome).map((rate) => rate * flopsPerToken(outcome));
 
+/** Tsumiki in Node, on one engine or another. */
+const isTsumiki = (library: string): boolean => library === "tsumiki" || library === "tsumiki-openvino";
+
+/** How many times as fast the fastest of Tsumiki's engines is, in the same precision where one was measured in it. */
+function bestRatio(tsumiki: readonly Outcome[], outcome: Outcome): number | null {
+  if (tsumiki.length === 0 || tsumiki.includes(outcome)) return null;
+  const { precision } = outcome.competitor.config;
+  const alike = tsumiki.filter(({ competitor }) => competitor.config.precision === precision);
+  const candidates = alike.length > 0 ? alike : tsumiki;
+  return Math.max(...candidates.map((candidate) => pairedRatio(rates(candidate), rates(outcome))));
+}
+
 /**
  * The rows of one group: of those that train, or in bench `matmul` of the matrix products. Products measured beside training
  * become its `matmulShare`, not rows.
@@ -62,7 +74,7 @@ const flopRates = (outcome: Outcome): number[] => rates(outcome).map((rate) => r
 export function rowsOf(group: readonly Outcome[], show: "training" | "products"): Row[] {
   const measured = group.filter(({ runs }) => runs.length > 0);
   const shown = measured.filter(({ competitor }) => (competitor.config.task === "matmul") === (show === "products"));
-  const tsumiki = shown.find(({ competitor }) => competitor.library === "tsumiki");
+  const tsumiki = shown.filter(({ competitor }) => isTsumiki(competitor.library));
 
   return shown.map((outcome) => {
     const { competitor, ready, runs, validations } = outcome;
@@ -88,7 +100,7 @@ export function rowsOf(group: readonly Outcome[], show: "training" | "products")
       firstStepSeconds: ready.firstStepSeconds,
       compileSeconds: ready.compileSeconds,
       overheadShare: overheads.length > 0 ? median(overheads) : null,
-      tsumikiRatio: tsumiki && tsumiki !== outcome ? pairedRatio(rates(tsumiki), rates(outcome)) : null,
+      tsumikiRatio: bestRatio(tsumiki, outcome),
       stepSeconds: tokensPerStep(workload) / median(rates(outcome)),
       lastLoss: runs.at(-1)?.loss ?? null,
       ...(losses.length > 0 && { validationLoss: mean(losses), validationLosses: losses }),

@@ -2,12 +2,13 @@
 
 import { toPropertyPath } from "../../src/checkpoint/names.js";
 import type { Engine } from "../../src/engine/engine.js";
+import { fromNumbers } from "../../src/graph/host-array.js";
 import { input, matmul } from "../../src/graph/index.js";
 import { Llama } from "../../src/models/index.js";
 import { optimize, writeOnnx } from "../../src/onnx/index.js";
 import { AdamW } from "../../src/optim/index.js";
 import { compile, float32, int32 } from "../../src/program/index.js";
-import type { Peer } from "../protocol.js";
+import type { Peer, Precision } from "../protocol.js";
 import {
   batchOfStep,
   type LlamaWorkload,
@@ -42,7 +43,11 @@ function makeModel(workload: LlamaWorkload): Llama {
 }
 
 /** The step as a program, and the feeds of one step after the other. */
-export function trainingStep(engine: Engine, workload: LlamaWorkload, model = makeModel(workload)) {
+export function trainingStep(
+  engine: Engine,
+  workload: LlamaWorkload,
+  { model = makeModel(workload), precision = "fp32" }: { readonly model?: Llama; readonly precision?: Precision } = {},
+) {
   const { learningRate, clipNorm, ...optimizerOptions } = workload.optimizer;
   const optimizer = new AdamW(model, optimizerOptions);
   const program = compile(
@@ -52,7 +57,7 @@ export function trainingStep(engine: Engine, workload: LlamaWorkload, model = ma
       return { loss };
     },
     { ids: int32("batch", "seq"), labels: int32("batch", "seq"), learningRate: float32() },
-    { engine },
+    { engine, precision },
   );
   let steps = 0;
   const shape = [workload.batch, workload.context];
@@ -63,10 +68,15 @@ export function trainingStep(engine: Engine, workload: LlamaWorkload, model = ma
   return { program, nextFeeds };
 }
 
-export async function stepPeer(engine: Engine, workload: LlamaWorkload, versions: Versions): Promise<Peer> {
+export async function stepPeer(
+  engine: Engine,
+  workload: LlamaWorkload,
+  versions: Versions,
+  precision: Precision = "fp32",
+): Promise<Peer> {
   const model = makeModel(workload);
   const started = performance.now();
-  const { program, nextFeeds } = trainingStep(engine, workload, model);
+  const { program, nextFeeds } = trainingStep(engine, workload, { model, precision });
   const first = nextFeeds();
   await program.prepare(first);
   const compiled = performance.now();
@@ -95,8 +105,9 @@ export async function productsPeer(
   workload: LlamaWorkload,
   shapes: readonly MatmulShape[],
   versions: Versions,
+  precision: Precision = "fp32",
 ): Promise<Peer> {
-  const products = await Promise.all(shapes.map((shape) => makeProduct(engine, shape)));
+  const products = await Promise.all(shapes.map((shape) => makeProduct(engine, shape, precision)));
   return matmulPeer(workload, shapes, products, versions);
 }
 
@@ -104,9 +115,11 @@ export async function productsPeer(
 async function makeProduct(
   engine: Engine,
   { batch, m, k, n, transposeA, transposeB }: MatmulShape,
+  precision: Precision,
 ): Promise<() => Promise<number>> {
+  const dtype = precision === "bf16" ? "bfloat16" : "float32";
   const operand = (name: string, rows: number, columns: number) =>
-    input(name, "float32", batch === 1 ? [rows, columns] : [batch, rows, columns]);
+    input(name, dtype, batch === 1 ? [rows, columns] : [batch, rows, columns]);
   const a = transposeA ? operand("a", k, m) : operand("a", m, k);
   const b = transposeB ? operand("b", n, k) : operand("b", k, n);
   const product = matmul(a, b, { transposeA, transposeB });
@@ -126,12 +139,12 @@ async function makeProduct(
     await Promise.all(
       [...inputs].map(async ([name, { shape }]) => {
         const sizes = shape as readonly number[];
-        const data = Float32Array.from({ length: sizes.reduce((x, y) => x * y, 1) }, (_, i) => ((i % 17) - 8) / 8);
-        return [name, await engine.upload({ dtype: "float32", shape: sizes, data })] as const;
+        const values = Float32Array.from({ length: sizes.reduce((x, y) => x * y, 1) }, (_, i) => ((i % 17) - 8) / 8);
+        return [name, await engine.upload(fromNumbers(dtype, sizes, values))] as const;
       }),
     ),
   );
-  const outputs = new Map([["c", await engine.allocate("float32", product.shape as readonly number[])]]);
+  const outputs = new Map([["c", await engine.allocate(dtype, product.shape as readonly number[])]]);
   return async () => {
     const begin = performance.now();
     await model.run(buffers, outputs);

@@ -1,20 +1,31 @@
-/** Tsumiki on onnxruntime-node: the training step as a user writes it, matrix products, and nanoGPT's training. */
+/** Tsumiki on one of its engines in Node: the training step as a user writes it, matrix products, and nanoGPT's training. */
 
 import { readFileSync } from "node:fs";
 import { packed } from "../../src/data/index.js";
-import type { Device, Engine } from "../../src/engine/engine.js";
+import type { Engine } from "../../src/engine/engine.js";
 import { createEngine } from "../../src/engine/index.js";
+import { TsumikiError } from "../../src/errors.js";
 import { GPT2 } from "../../src/models/index.js";
 import { AdamW, cosineSchedule } from "../../src/optim/index.js";
 import { trainTokenizer } from "../../src/tokenizer/index.js";
 import { Trainer } from "../../src/train/trainer.js";
-import { type Peer, type PeerConfig, servePeer } from "../protocol.js";
+import { type Peer, PeerAbsent, type PeerConfig, type Precision, servePeer } from "../protocol.js";
 import { type NanoGptWorkload, tokensPerStep } from "../workloads.js";
 import { productsPeer, stepPeer } from "./tsumiki-step.js";
 
 const versions = (engine: Engine) => ({ node: process.version, [engine.name]: engine.version });
 
-async function nanoGptPeer(engine: Engine, workload: NanoGptWorkload, textFile: string): Promise<Peer> {
+/** The engine of a name; the peer is absent where the engine is. */
+async function engineCalled(name: string, threads: number): Promise<Engine> {
+  try {
+    return await createEngine({ engine: name, device: "cpu", threads });
+  } catch (error) {
+    if (error instanceof TsumikiError && error.code === "ENGINE_ABSENT") throw new PeerAbsent(error.message);
+    throw error;
+  }
+}
+
+async function nanoGptPeer(engine: Engine, workload: NanoGptWorkload, precision: Precision, textFile: string): Promise<Peer> {
   const text = readFileSync(textFile, "utf8");
   const tokenizer = await trainTokenizer(text, { model: "character" });
   const data = packed(text, tokenizer, { context: workload.context, sampling: "random" });
@@ -37,6 +48,7 @@ async function nanoGptPeer(engine: Engine, workload: NanoGptWorkload, textFile: 
       seed,
       clipNorm,
       engine,
+      precision,
       learningRate: cosineSchedule({ peak: learningRate, totalSteps: steps, warmupSteps, minimum: minimumLearningRate }),
       optimizer: new AdamW(model, optimizerOptions),
     });
@@ -70,10 +82,10 @@ async function nanoGptPeer(engine: Engine, workload: NanoGptWorkload, textFile: 
   };
 }
 
-await servePeer(async ({ task, mode, threads, workload, matmulShapes, textFile }: PeerConfig) => {
-  const engine = await createEngine({ engine: "onnxruntime", device: mode as Device, threads });
-  if (workload.architecture === "nanogpt") return nanoGptPeer(engine, workload, textFile as string);
+await servePeer(async ({ task, mode, precision, threads, workload, matmulShapes, textFile }: PeerConfig) => {
+  const engine = await engineCalled(mode, threads);
+  if (workload.architecture === "nanogpt") return nanoGptPeer(engine, workload, precision, textFile as string);
   return task === "matmul"
-    ? productsPeer(engine, workload, matmulShapes, versions(engine))
-    : stepPeer(engine, workload, versions(engine));
+    ? productsPeer(engine, workload, matmulShapes, versions(engine), precision)
+    : stepPeer(engine, workload, versions(engine), precision);
 });
