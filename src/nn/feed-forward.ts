@@ -1,8 +1,10 @@
 /** Feed-forward blocks: what a transformer layer does to each position by itself. */
 
+import { checkpoint } from "../graph/checkpoint.js";
 import { gelu, geluTanh, relu, silu } from "../graph/ops/activation.js";
 import { mul, sigmoid, square, tanh } from "../graph/ops/arithmetic.js";
 import type { Tensor } from "../graph/tensor.js";
+import { isTraining } from "../graph/trace.js";
 import { Linear, type LinearOptions } from "./linear.js";
 import { Module } from "./module.js";
 
@@ -73,7 +75,10 @@ export class GatedFeedForward extends Module {
 
   /** x [..., hidden] → [..., hidden] */
   forward(x: Tensor): Tensor {
-    return this.downProj.forward(mul(this.#activation(this.gateProj.forward(x)), this.upProj.forward(x)));
+    const [gate, up] = [this.gateProj.forward(x), this.upProj.forward(x)];
+    const down = () => this.downProj.forward(mul(this.#activation(gate), up));
+    // What lies between the products is the widest of a layer, and cheap: computed again in the backward pass, not kept.
+    return isTraining() ? checkpoint(down) : down();
   }
 }
 

@@ -7,6 +7,7 @@ import { operator } from "../../graph/op.js";
 import { operandsOf, resultsOf, type ScanAttributes } from "../../graph/scan-body.js";
 import type { Attributes, Tensor } from "../../graph/tensor.js";
 import type { Lowering } from "../engine.js";
+import { lateNormalization, scalarsFirst } from "./order.js";
 
 const standard =
   (name: string): OnnxFace<Attributes> =>
@@ -23,6 +24,21 @@ const waitFor: OnnxFace<Attributes> = (node, inputs, context) => {
   const { dtype } = context.inputs[0] as Tensor;
   const late = node("Cast", [zero], { to: onnxDType(dtype) });
   return dtype === "bool" ? node("Or", [x, late]) : node("Add", [x, late]);
+};
+
+/**
+ * Where the factor is asked for, the result is computed from it: OpenVINO's own RMS operator would not give the factor, which
+ * was then computed a second time from a square that was kept until then.
+ */
+const rmsNorm: OnnxFace<Attributes> = (node, inputs, context) => {
+  if (!context.used(1)) return standard("rmsNorm")(node, inputs, context);
+  const [x, weight] = inputs as readonly [OnnxValue, OnnxValue | undefined];
+  const { dtype, rank } = context.inputs[0] as Tensor;
+  const { epsilon } = context.attributes as { readonly epsilon: number };
+  const meanSquare = node("ReduceMean", [node("Mul", [x, x]), node.int64s([rank - 1])], { keepdims: 1 });
+  const factor = node("Reciprocal", [node("Sqrt", [node("Add", [meanSquare, node.scalar(dtype, epsilon)])])]);
+  // The factor times the weight first: the gradient's x · factor is not to be taken from here.
+  return [node("Mul", [x, weight ? node("Mul", [factor, weight]) : factor]), factor];
 };
 
 /** Bodies of loops may not read values from outside ("Number of Scan node inputs is less than required"): they are carried. */
@@ -57,4 +73,7 @@ const scan: OnnxFace<Attributes> = (node, inputs, context) => {
   return wanted.map((place) => written[place] as OnnxValue);
 };
 
-export const openVinoLowering: Lowering = { faces: { waitFor, scan }, passes: [] };
+export const openVinoLowering: Lowering = {
+  faces: { waitFor, rmsNorm, scan },
+  passes: [lateNormalization, scalarsFirst],
+};
