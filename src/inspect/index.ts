@@ -13,3 +13,12 @@ export {
 } from "./inspect.js";
 export { type OptimizerName, optimizerElements, optimizerNames } from "./optimizer-state.js";
 export { inspectionTable } from "./table.js";
+export {
+  compareWithValues,
+  modelValues,
+  takeIds,
+  type ValueComparison,
+  type ValueDifference,
+  type ValuesOptions,
+  valueNames,
+} from "./values.js";
