@@ -2,9 +2,19 @@
 
 import type { Competitor } from "./driver.js";
 import type { PeerConfig, Precision } from "./protocol.js";
-import { type LlamaWorkload, matmulShapes, nanoGpt, small, train, trainScaled, trainTiny, type Workload } from "./workloads.js";
+import {
+  contexts,
+  type LlamaWorkload,
+  matmulShapes,
+  nanoGpt,
+  small,
+  train,
+  trainScaled,
+  trainTiny,
+  type Workload,
+} from "./workloads.js";
 
-export const benches = ["matmul", "train", "small", "nanogpt", "web"] as const;
+export const benches = ["matmul", "train", "small", "nanogpt", "contexts", "web"] as const;
 export type Bench = (typeof benches)[number];
 
 export interface PlanOptions {
@@ -113,6 +123,12 @@ export function plan(bench: Bench, { threads, precisions, textFile }: PlanOption
       return [
         [tsumiki(nanoGpt, "nanogpt"), ...openVino(nanoGpt, "nanogpt"), ...pytorch(nanoGpt, "nanogpt", ["eager", "compiled"])],
       ];
+    case "contexts":
+      return contexts.map((workload) => [
+        tsumiki(workload, "step"),
+        ...openVino(workload, "step"),
+        ...pytorch(workload, "step", ["eager"]),
+      ]);
     case "web":
       return [
         [

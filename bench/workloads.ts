@@ -70,6 +70,14 @@ export const train: LlamaWorkload = {
   stepsPerRepetition: 1,
 };
 
+/** `train` with longer and fewer sequences: the same tokens a step. */
+export const contexts: readonly LlamaWorkload[] = [512, 1024, 2048, 4096].map((context) => ({
+  ...train,
+  name: `train-${context}`,
+  context,
+  batch: (train.batch * train.context) / context,
+}));
+
 /** `train` with fewer tokens a step: what fits into the 4 GiB of a WebAssembly memory. */
 export const trainScaled: LlamaWorkload = { ...train, name: "train-scaled", context: 256, batch: 2 };
 
