@@ -94,6 +94,22 @@ describe("Gopher's repetition rules", () => {
   });
 });
 
+describe("repeated runs of words", () => {
+  it("are counted as the definition counts them", () => {
+    // 20 % of the characters may be in one pair of words: here one pair stands there `times` times among words that are all different.
+    for (const [times, expected] of [
+      [39, undefined],
+      [41, /one run of 2 words/],
+    ] as const) {
+      const others = Array.from({ length: 160 }, (_, i) => `x${String(i).padStart(3, "0")}`);
+      const pairs = Array.from({ length: times }, (_, i) => `ab cd ${others[i]}`);
+      const [reason] = judge(gopherRepetition(), [...pairs, ...others.slice(times)].join(" "));
+      if (expected === undefined) expect(reason).toBeUndefined();
+      else expect(reason).toMatch(expected);
+    }
+  });
+});
+
 describe("C4's rules", () => {
   it.each([
     ["prose", prose(), undefined],

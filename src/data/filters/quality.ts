@@ -8,6 +8,7 @@
  */
 
 import type { Filter, Judge } from "./filter.js";
+import { hash32, mix } from "./hash.js";
 import { isUnspaced, linesOf, paragraphsOf, wordsOf } from "./words.js";
 
 const judging = (name: string, judge: Judge): Filter => ({ name, remembers: false, start: () => judge });
@@ -71,8 +72,8 @@ export function gopherRepetition(): Filter {
       if (share > 0.3) return `more than 30 % of ${what} are repeated`;
       if (characterShare > 0.2) return `more than 20 % of characters are in repeated ${what}`;
     }
-    const words = wordsOf(text);
-    const total = words.reduce((sum, word) => sum + word.length, 0);
+    const words = hashed(wordsOf(text));
+    const total = words.charactersBefore.at(-1) as number;
     for (const [n, limit] of topNgrams)
       if (topShare(words, n) > limit * total)
         return `more than ${Math.round(100 * limit)} % of characters are in one run of ${n} words`;
@@ -118,29 +119,71 @@ function repeated(parts: readonly string[]): { readonly share: number; readonly 
   return { share: parts.length === 0 ? 0 : again / parts.length, characterShare: all === 0 ? 0 : characters / all };
 }
 
-/** Characters in all occurrences of the n words that stand together most often; 0 when none does twice. */
-function topShare(words: readonly string[], n: number): number {
-  const counts = new Map<string, number>();
-  let best: { readonly times: number; readonly gram: string } = { times: 1, gram: "" };
-  for (let i = 0; i + n <= words.length; i++) {
-    const gram = words.slice(i, i + n).join(" ");
-    const times = (counts.get(gram) ?? 0) + 1;
-    counts.set(gram, times);
-    if (times > best.times || (times === best.times && times > 1 && gram.length > best.gram.length)) best = { times, gram };
+/** A text's words as numbers, for counting runs of them: two runs with one hash are taken for the same. */
+interface HashedWords {
+  /** [words] */
+  readonly hashes: Int32Array;
+  /** Characters before each word, and at the end those of all. [words + 1] */
+  readonly charactersBefore: Int32Array;
+}
+
+function hashed(words: readonly string[]): HashedWords {
+  const charactersBefore = new Int32Array(words.length + 1);
+  for (const [i, word] of words.entries()) charactersBefore[i + 1] = (charactersBefore[i] as number) + word.length;
+  return { hashes: Int32Array.from(words, (word) => hash32(word)), charactersBefore };
+}
+
+/** Hashes of the n words from each place on; none is 0. */
+function runsOf({ hashes }: HashedWords, n: number): Int32Array {
+  const runs = new Int32Array(Math.max(0, hashes.length - n + 1));
+  for (let i = 0; i < runs.length; i++) {
+    let hash = n;
+    for (let k = i; k < i + n; k++) hash = mix(Math.imul(hash, 31) + (hashes[k] as number));
+    runs[i] = hash === 0 ? 1 : hash;
   }
-  return best.times * (best.gram.length - (best.gram === "" ? 0 : n - 1));
+  return runs;
+}
+
+/** Counts how often each number (but 0) has been asked for, this time included: a hash table with open addressing. */
+function occurrences(most: number): (key: number) => number {
+  const size = 2 ** Math.ceil(Math.log2(2 * most + 2));
+  const keys = new Int32Array(size);
+  const counts = new Int32Array(size);
+  return (key) => {
+    let place = key & (size - 1);
+    while (keys[place] !== 0 && keys[place] !== key) place = (place + 1) & (size - 1);
+    keys[place] = key;
+    counts[place] = (counts[place] as number) + 1;
+    return counts[place] as number;
+  };
+}
+
+/** Characters in all occurrences of the n words that stand together most often; 0 when none does twice. */
+function topShare(words: HashedWords, n: number): number {
+  const { charactersBefore } = words;
+  const runs = runsOf(words, n);
+  const occurrence = occurrences(runs.length);
+  let [most, characters] = [1, 0];
+  for (const [i, run] of runs.entries()) {
+    const times = occurrence(run);
+    const length = (charactersBefore[i + n] as number) - (charactersBefore[i] as number);
+    if (times > most || (times === most && times > 1 && length > characters)) [most, characters] = [times, length];
+  }
+  return most * characters;
 }
 
 /** Characters of words in runs of n that stand there more than once; where runs overlap, once. */
-function duplicateShare(words: readonly string[], n: number): number {
-  const seen = new Set<string>();
+function duplicateShare(words: HashedWords, n: number): number {
+  const { charactersBefore } = words;
+  const runs = runsOf(words, n);
+  const occurrence = occurrences(runs.length);
   let characters = 0;
   let counted = 0; // words up to here have been
-  for (let i = 0; i + n <= words.length; i++) {
-    const gram = words.slice(i, i + n).join(" ");
-    if (seen.has(gram))
-      for (counted = Math.max(counted, i); counted < i + n; counted++) characters += (words[counted] as string).length;
-    seen.add(gram);
+  for (const [i, run] of runs.entries()) {
+    if (occurrence(run) === 1) continue;
+    const from = Math.max(counted, i);
+    counted = i + n;
+    characters += (charactersBefore[counted] as number) - (charactersBefore[from] as number);
   }
   return characters;
 }
