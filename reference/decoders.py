@@ -217,8 +217,11 @@ CASES: dict[str, tuple] = {
 }
 
 
-def make(case: str) -> None:
-    kind, settings, *apart = CASES[case]
+# What docs/add-a-model.md adds.
+GUIDE = {"olmo": ("Olmo", dict({k: v for k, v in LLAMA.items() if k != "rms_norm_eps"}, rope_parameters=rope("default")))}
+
+
+def make(name: str, kind: str, settings: dict, *apart) -> None:
     config = getattr(transformers, f"{kind}Config")(**settings)
     model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     with tempfile.TemporaryDirectory() as folder:
@@ -235,7 +238,7 @@ def make(case: str) -> None:
         tensors["balancing"] = balancing(model)
     about = {"model": f"transformers {model_class.__name__}, eager attention, float32, weights by formula",
              "saved": {"config": saved_config, "tensors": shapes}}
-    save(f"decoders/{case}", tensors, about)
+    save(name, tensors, about)
 
 
 def balancing(model) -> torch.Tensor:
@@ -252,4 +255,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     (FOLDER / "decoders").mkdir(parents=True, exist_ok=True)
     for case in sys.argv[1:] or CASES:
-        make(case)
+        make(f"decoders/{case}", *CASES[case])
+    for case in GUIDE:
+        make(f"guide-{case}", *GUIDE[case])

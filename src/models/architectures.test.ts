@@ -14,11 +14,12 @@ import type { Parameter } from "../graph/variable.js";
 import { loadBalancingLoss, type Routing } from "../nn/mixture-of-experts.js";
 import { compile } from "../program/compile.js";
 import { bool, int32 } from "../program/signature.js";
-import { checkpointVariables } from "./architectures.js";
+import { checkpointVariables, knownArchitectures } from "./architectures.js";
 import type { CausalLM } from "./causal-lm.js";
 import { loadModel, saveModel } from "./index.js";
 import { Llama } from "./llama.js";
 import { goldenDecoder, goldenDecoders, projections, writeGoldenDirectory } from "./testing/golden-decoder.js";
+import { modelsDocument } from "./testing/models-document.js";
 
 const engine = await onnxRuntimeNode({ threads: 2 });
 
@@ -36,8 +37,14 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
+const modelTypeOf = (name: string) => goldenDecoder(`decoders/${name}`).config.model_type;
+
+/** What was shown to be so in this run, for the table of docs/models.md. */
+const shown = new Map<string, Set<string>>();
+const show = (name: string, what: string) => shown.set(name, (shown.get(name) ?? new Set()).add(what));
+
 describe.each(goldenDecoders)("%s", (name) => {
-  const golden = goldenDecoder(name);
+  const golden = goldenDecoder(`decoders/${name}`);
   const feeds = {
     ids: golden.tensor("ids") as HostArray<"int32">,
     real: golden.tensor("real") as HostArray<"bool">,
@@ -50,6 +57,7 @@ describe.each(goldenDecoders)("%s", (name) => {
     await writeGoldenDirectory(golden, directory);
     model = await loadModel(directory);
     expect([...checkpointVariables(model).keys()].sort()).toEqual(Object.keys(golden.shapes).sort());
+    if (golden.byTransformers) show(name, "loads");
   });
 
   it("computes the same logits", async () => {
@@ -65,6 +73,7 @@ describe.each(goldenDecoders)("%s", (name) => {
     );
     expect(Math.max(...differences)).toBeLessThan(1e-4);
     expect(differences.some(Number.isNaN)).toBe(false);
+    show(name, "logits");
   });
 
   it("computes the same loss and gradients", async () => {
@@ -92,6 +101,7 @@ describe.each(goldenDecoders)("%s", (name) => {
         : [[key, actual, [...expected]]];
     });
     expect(wrong).toEqual([]);
+    show(name, "gradients");
   });
 
   it.runIf(golden.tensors.has("balancing"))("balances its experts by the same loss", async () => {
@@ -133,5 +143,18 @@ describe.each(goldenDecoders)("%s", (name) => {
       .update(text + JSON.stringify(sorted))
       .digest("hex");
     expect(digest, "run reference/decoders_saved.py again").toBe(opened[name]?.digest);
+    show(name, "saves");
   });
+});
+
+it("docs/models.md says what is so", async () => {
+  const rows = knownArchitectures().map((modelType) => {
+    const cases = goldenDecoders.filter((name) => modelTypeOf(name) === modelType);
+    const all = (what: string) => (cases.every((name) => shown.get(name)?.has(what)) ? "yes" : "–");
+    const of = goldenDecoder(`decoders/${cases[0]}`);
+    const className = of.byTransformers ? `\`${String((of.config.architectures as string[])[0])}\`` : "–";
+    const cell = [`\`${modelType}\``, className, String(cases.length)];
+    return `| ${[...cell, ...["loads", "saves", "logits", "gradients"].map(all)].join(" | ")} |`;
+  });
+  await expect(modelsDocument(rows)).toMatchFileSnapshot("../../docs/models.md");
 });

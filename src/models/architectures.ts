@@ -16,14 +16,20 @@ import { olmo2 } from "./configs/olmo2.js";
 export type { HuggingFaceConfig } from "./configs/entries.js";
 
 /** By `model_type`. */
-const architectures: Readonly<Record<string, Architecture>> = {
+const architectures: Record<string, Architecture> = {
   ...{ gpt2, gptj, gpt_neox: gptNeoX, bloom, phi },
   ...llamaFamily,
   ...{ gemma2, gemma3_text: gemma3, olmo2, cohere, cohere2 },
 };
 
-/** The architectures that are known here, by their `model_type`. */
-export const knownArchitectures: readonly string[] = Object.keys(architectures);
+/** The architectures that are known, by their `model_type`. */
+export const knownArchitectures = (): readonly string[] => Object.keys(architectures);
+
+/** Makes an architecture known: its directories are loaded and saved from now on. Throws an ArgumentError where the name is taken. */
+export function registerArchitecture(modelType: string, architecture: Architecture): void {
+  if (Object.hasOwn(architectures, modelType)) throw new ArgumentError(`There is an architecture "${modelType}" already.`);
+  architectures[modelType] = architecture;
+}
 
 /**
  * The model that a `config.json` describes, with initial values.

@@ -1,10 +1,12 @@
 /** Architectures, one file each. */
 
 export { type LoadModelOptions, loadModel, type SaveModelOptions, saveModel } from "#platform/models/saved-model";
-export { configOf, type HuggingFaceConfig, knownArchitectures, modelFromConfig } from "./architectures.js";
+export { configOf, type HuggingFaceConfig, knownArchitectures, modelFromConfig, registerArchitecture } from "./architectures.js";
 export { Bloom, BloomBlock, type BloomConfig, type BloomOptions } from "./bloom.js";
-export { CausalLM, type ForwardOptions, type KeyValueCache, type LayerType } from "./causal-lm.js";
+export { CausalLM, causalMask, type ForwardOptions, type KeyValueCache, type LayerType, positionsOf } from "./causal-lm.js";
 export { Cohere, type CohereConfig, CohereLayer, type CohereOptions } from "./cohere.js";
+export type { Architecture } from "./configs/entries.js";
+export * as configEntries from "./configs/entries.js";
 export { Gemma, type GemmaConfig, GemmaLayer, type GemmaOptions } from "./gemma.js";
 export { GPTNeoX, type GPTNeoXConfig, GPTNeoXLayer, type GPTNeoXOptions } from "./gpt-neox.js";
 export { GPT2, GPT2Attention, GPT2Block, type GPT2Config, GPT2MLP, type GPT2Options } from "./gpt2.js";

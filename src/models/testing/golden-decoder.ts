@@ -9,9 +9,9 @@ import { decodeSafetensors } from "../../checkpoint/safetensors-format.js";
 import { elementCount, type HostArray } from "../../graph/host-array.js";
 import type { HuggingFaceConfig } from "../configs/entries.js";
 
-const folder = fileURLToPath(new URL("../../../reference/golden/decoders/", import.meta.url));
+const folder = fileURLToPath(new URL("../../../reference/golden/", import.meta.url));
 
-export const goldenDecoders: readonly string[] = readdirSync(folder)
+export const goldenDecoders: readonly string[] = readdirSync(join(folder, "decoders"))
   .filter((name) => name.endsWith(".safetensors"))
   .map((name) => name.slice(0, -".safetensors".length));
 
@@ -52,6 +52,7 @@ export interface GoldenDecoder {
   readonly tensors: ReadonlyMap<string, HostArray>;
 }
 
+/** @param name of a golden file, such as `decoders/llama` */
 export function goldenDecoder(name: string): GoldenDecoder {
   const { tensors } = decodeSafetensors(readFileSync(join(folder, `${name}.safetensors`)));
   const { saved, model } = JSON.parse(readFileSync(join(folder, `${name}.json`), "utf8")) as {

@@ -1,0 +1,50 @@
+/** docs/models.md: written by architectures.test.ts (`npx vitest run src/models/architectures.test.ts -u`). */
+
+export const modelsDocument = (rows: readonly string[]): string => `# Models
+
+Decoder-only language models, each a file in [src/models](../src/models) that reads like its paper, built of the blocks in
+[src/nn](../src/nn). \`loadModel(directory)\` makes the model that a Hugging Face directory's \`config.json\` describes, and
+\`saveModel(model, directory)\` writes one that Python's transformers opens. [How to add one](add-a-model.md).
+
+| \`model_type\` | in transformers | cases | loads | saves | logits | gradients |
+|---|---|---|---|---|---|---|
+${rows.join("\n")}
+
+This table is written by a test run. Each case is a tiny model with many features switched on: biases, tied and untied outputs,
+fewer key heads than query heads, padding at both ends, contexts past the window and past the original reach of scaled positions.
+
+- *loads*: a directory as transformers 5.23 writes it is loaded, and has these tensors and no other.
+- *saves*: a directory saved here was opened by transformers with no key missing or unexpected, and computed the same logits.
+- *logits*: equal to those of PyTorch within 10⁻⁴.
+- *gradients*: of every parameter, equal to PyTorch's (their norms and three projections, within 10⁻⁴ of the norm).
+
+transformers has no MiniMind: its cases are compared with a PyTorch model written for that
+([reference/decoders_minimind.py](../reference/decoders_minimind.py)); the directories have the names and entries of its own.
+
+## One class, many members
+
+| class | \`model_type\` | what its members change |
+|---|---|---|
+| [\`Llama\`](../src/models/llama.ts) | \`llama\`, \`mistral\`, \`qwen2\`, \`qwen3\`, \`smollm3\`, \`mixtral\`, \`qwen3_moe\`, \`minimind\` | windows, biases, normalized queries and keys, layers without positions, experts |
+| [\`Gemma\`](../src/models/gemma.ts) | \`gemma2\`, \`gemma3_text\` | soft caps, or normalized queries and keys and wavelengths for window layers |
+| [\`Cohere\`](../src/models/cohere.ts) | \`cohere\`, \`cohere2\` | normalized queries and keys, or windows with positions between layers without |
+| [\`Olmo2\`](../src/models/olmo2.ts) | \`olmo2\` | |
+| [\`Phi\`](../src/models/phi.ts) | \`phi\` | |
+| [\`GPT2\`](../src/models/gpt2.ts) | \`gpt2\` | |
+| [\`GPTJ\`](../src/models/gptj.ts) | \`gptj\` | |
+| [\`GPTNeoX\`](../src/models/gpt-neox.ts) | \`gpt_neox\` (Pythia) | blocks side by side or one after the other |
+| [\`Bloom\`](../src/models/bloom.ts) | \`bloom\` | |
+
+A \`Llama\` made with settings that no \`model_type\` has together is refused when it is made: it could not be saved. Which
+member has which settings stands in [llama-options.ts](../src/models/llama-options.ts).
+
+## Contexts longer than the original
+
+\`rope_scaling\` (or \`rope_parameters\`) may be \`linear\`, \`dynamic\` (NTK), \`yarn\` or \`llama3\`. With \`dynamic\` the wavelengths
+depend on the length at hand; keys that are already in a cache keep the rotation they had.
+
+## Experts
+
+A token goes through the experts that its router chose, and only those are computed: each expert gets as many rows as chose it,
+and no token is dropped. In training the loss includes the load-balancing loss with the weight that the configuration gives it.
+`;
