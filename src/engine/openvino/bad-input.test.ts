@@ -16,7 +16,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const registry = fileURLToPath(new URL("../registry.ts", import.meta.url));
 
 /** Makes the engine in a process of its own with TSUMIKI_OPENVINO set; what comes of it, as `code: message`. */
-function tryFolder(chosen: string, engine = "openvino"): Promise<string> {
+function tryFolder(chosen: string, engine = "openvino", options: readonly string[] = []): Promise<string> {
   const program = `
     const { createEngine } = await import(${JSON.stringify(registry)});
     try {
@@ -30,7 +30,7 @@ function tryFolder(chosen: string, engine = "openvino"): Promise<string> {
   return new Promise((resolve, reject) => {
     execFile(
       process.execPath,
-      [...fromSource, "--input-type=module", "--eval", program],
+      [...fromSource, ...options, "--input-type=module", "--eval", program],
       { env: { ...process.env, TSUMIKI_OPENVINO: chosen } },
       (error, output, errors) => {
         const [, told] = /^([\s\S]*)\nlives on\n$/.exec(output) ?? [];
@@ -76,6 +76,25 @@ describe("a chosen folder", () => {
 
   it("is not looked at when another engine is asked for", async () => {
     expect(await tryFolder(join(folder, "nowhere"), "onnxruntime")).toBe("made onnxruntime-node");
+  });
+});
+
+describe("without koffi", () => {
+  const hooks = `export function resolve(name, context, next) {
+    if (name === "koffi") throw new Error("Cannot find package 'koffi'");
+    return next(name, context);
+  }`;
+  const inline = (source: string) => `data:text/javascript,${encodeURIComponent(source)}`;
+  const program = `import { register } from "node:module"; register(${JSON.stringify(inline(hooks))});`;
+  const withoutKoffi = ["--import", inline(program)];
+
+  it("OpenVINO is absent, and the error says how to get it", async () => {
+    const told = await tryFolder("", "openvino", withoutKoffi);
+    expect(told).toMatch(/^ENGINE_ABSENT: .*koffi.*npm install koffi/s);
+  });
+
+  it("other engines are there all the same", async () => {
+    expect(await tryFolder("", "auto", withoutKoffi)).toBe("made onnxruntime-node");
   });
 });
 

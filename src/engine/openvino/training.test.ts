@@ -79,6 +79,11 @@ describe.skipIf(absent)(absent ?? "training on OpenVINO", () => {
     expect(straight.losses.at(-1)).toBeLessThan(0.9 * (straight.losses[0] as number));
   });
 
+  it("computes the losses that ONNX Runtime computes", async () => {
+    const { losses } = await trainOn(onOnnxRuntime, 12);
+    for (const [i, loss] of losses.entries()) expect(Math.abs(loss - (straight.losses[i] as number))).toBeLessThan(1e-3);
+  });
+
   it("gives the same bits again, losses and weights, on an engine of its own too", async () => {
     expect(await trainOn(onOpenVino, 12)).toEqual(straight);
     const other = await openVino({ threads: 2 });
