@@ -37,7 +37,8 @@ export async function decodeCommand(
   });
 }
 
-const showsColours = (): boolean => process.stdout.isTTY === true && !process.env.NO_COLOR;
+/** Colour is what was asked for: also in a pipe, but not where it is unwelcome everywhere. */
+const showsColours = (): boolean => !process.env.NO_COLOR;
 
 async function eachLine(file: string | undefined, answer: (line: Line) => string): Promise<void> {
   for await (const line of textLines(file)) {

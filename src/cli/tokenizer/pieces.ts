@@ -5,7 +5,7 @@ import type { Tokenizer } from "../../tokenizer/index.js";
 
 const colours = ["bgBlue", "bgMagenta", "bgCyan", "bgYellow", "bgGreen"] as const;
 
-/** Without colours (`NO_COLOR`, no terminal) a middle dot stands between pieces. */
+/** Without colours (`NO_COLOR`) a middle dot stands between pieces. */
 export function describePieces(tokenizer: Tokenizer, ids: ArrayLike<number>, coloured: boolean): string {
   const stream = tokenizer.decodeStream();
   const special = new Set(tokenizer.specialTokens);

@@ -39,7 +39,7 @@ const longestWord = 1 << 16;
 
 /** Counts text that is given block by block. */
 export class WordCounter {
-  private table = new CountTable();
+  private readonly table = new CountTable();
   private forgotten = { words: 0, occurrences: 0 };
   private readonly findTokens;
   private readonly normalize;
@@ -130,12 +130,12 @@ export class WordCounter {
       this.forgotten.words++;
       this.forgotten.occurrences += count;
     }
-    this.table = kept;
+    table.become(kept);
   }
 }
 
 class CountTable {
-  private readonly words = new WordTable();
+  private words = new WordTable();
   private counts = new Float64Array(1 << 10);
 
   get size(): number {
@@ -146,6 +146,12 @@ class CountTable {
     const word = this.words.findOrAdd(text, start, end);
     if (word === this.counts.length) this.counts = grown(this.counts);
     this.counts[word] = (this.counts[word] as number) + times;
+  }
+
+  /** Takes the place of what is here: others hold this table while they add to it. */
+  become({ words, counts }: CountTable): void {
+    this.words = words;
+    this.counts = counts;
   }
 
   countsInOrder(): Float64Array {
