@@ -5,6 +5,7 @@ import * as checkpoint from "tsumiki/checkpoint";
 import * as data from "tsumiki/data";
 import * as engine from "tsumiki/engine";
 import * as generate from "tsumiki/generate";
+import * as gguf from "tsumiki/gguf";
 import * as graph from "tsumiki/graph";
 import * as hub from "tsumiki/hub";
 import * as inspect from "tsumiki/inspect";
@@ -29,6 +30,7 @@ const namespaces = {
   optim,
   tokenizer,
   train,
+  gguf,
   hub,
   inspect,
 };

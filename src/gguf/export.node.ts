@@ -1,0 +1,237 @@
+/** Models as GGUF files, which llama.cpp and what is built on it run. */
+
+import { GGUFValueType, serializeGgufMetadata } from "@huggingface/gguf";
+import { ArgumentError, TsumikiError } from "../errors.js";
+import { writeFileAtomically } from "../files/atomic.js";
+import { elementCount } from "../graph/host-array.js";
+import type { Variable } from "../graph/variable.js";
+import { checkpointVariables, configOf, type HuggingFaceConfig } from "../models/architectures.js";
+import type { CausalLM } from "../models/causal-lm.js";
+import { type RopeScaling, rotaryFrequencies, stretchedRotation } from "../nn/rope-scaling.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { bytesOf, checkRows, type ElementType, writableTypes } from "./element-types.js";
+import {
+  architectureOfModel,
+  type GgufArchitecture,
+  ggufName,
+  reorderRows,
+  ropeThetaOf,
+  rotatedHeads,
+  settingNames,
+} from "./layout.js";
+import { ggufTokenizer } from "./tokenizer.js";
+
+export type GgufDType = keyof typeof writableTypes;
+
+export interface ExportGgufOptions {
+  /** What matrices are written in; vectors stay float32. Default "float32". */
+  readonly dtype?: GgufDType;
+  /** What the file says its model is called. */
+  readonly name?: string;
+}
+
+interface Entry {
+  readonly type: GGUFValueType;
+  readonly value: unknown;
+  readonly subType?: GGUFValueType;
+}
+
+interface TensorPlan {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly type: ElementType;
+  readonly values: () => Promise<Float32Array>;
+}
+
+/**
+ * Writes a Llama-like model and its tokenizer as a GGUF file, one tensor at a time in memory.
+ *
+ * @throws TsumikiError CONFIG for an architecture, a setting or a size that llama.cpp has no place for; TOKENIZER for a
+ * tokenizer that is not byte-level BPE
+ */
+export async function exportGguf(
+  model: CausalLM,
+  tokenizer: Tokenizer,
+  path: string,
+  options: ExportGgufOptions = {},
+): Promise<void> {
+  const { dtype = "float32", name = "model" } = options;
+  if (!Object.hasOwn(writableTypes, dtype))
+    throw new ArgumentError(
+      `The dtype ${JSON.stringify(dtype)} cannot be written as GGUF; ${Object.keys(writableTypes).join(", ")} can.`,
+    );
+  const config = configOf(model);
+  const architecture = architectureOfModel(model.modelType);
+  const tensors = planTensors(model, config, architecture, writableTypes[dtype]);
+  const entries = new Map<string, Entry>([
+    ["general.architecture", text(architecture.name)],
+    ["general.name", text(name)],
+    ["general.alignment", uint32(alignment)],
+    ["general.file_type", uint32(writableTypes[dtype].fileType)],
+    ...modelEntries(config, architecture),
+    ...tokenizerEntries(tokenizer, model.vocabSize),
+  ]);
+  const header = headerBytes(entries, tensors);
+  await writeFileAtomically(path, async (file) => {
+    await file.write(header);
+    for (const tensor of tensors) {
+      const values = await tensor.values();
+      const bytes = (tensor.type.encode as (values: Float32Array) => Uint8Array)(values);
+      await file.write(bytes);
+      await file.write(new Uint8Array(padding(bytes.length)));
+    }
+  });
+}
+
+const alignment = 32;
+const padding = (bytes: number): number => (alignment - (bytes % alignment)) % alignment;
+
+const text = (value: string): Entry => ({ type: GGUFValueType.STRING, value });
+const uint32 = (value: number): Entry => ({ type: GGUFValueType.UINT32, value });
+const float32 = (value: number): Entry => ({ type: GGUFValueType.FLOAT32, value });
+const bool = (value: boolean): Entry => ({ type: GGUFValueType.BOOL, value });
+const list = (subType: GGUFValueType, value: readonly unknown[]): Entry => ({ type: GGUFValueType.ARRAY, subType, value });
+
+function modelEntries(config: HuggingFaceConfig, { name }: GgufArchitecture): (readonly [string, Entry])[] {
+  refuseSettings(config);
+  const number = (key: string) => config[key] as number;
+  const headDim = number("head_dim") ?? number("hidden_size") / number("num_attention_heads");
+  const settings = Object.entries(settingNames).map(([key, from]): [string, Entry] => {
+    const value = from === "head_dim" ? headDim : number(from);
+    return [key, from === "rms_norm_eps" ? float32(value) : uint32(value)];
+  });
+  return [
+    ...settings,
+    ["attention.value_length", uint32(headDim)] as const,
+    ["rope.dimension_count", uint32(headDim)] as const,
+    ["rope.freq_base", float32(ropeThetaOf(config))] as const,
+    ["vocab_size", uint32(number("vocab_size"))] as const,
+  ].map(([key, entry]) => [`${name}.${key}`, entry] as const);
+}
+
+/** What llama.cpp would compute in another way, in silence. */
+function refuseSettings(config: HuggingFaceConfig): void {
+  const { hidden_act: activation, sliding_window: window, use_sliding_window: used, max_position_embeddings: context } = config;
+  const refused: string[] = [];
+  if (activation !== undefined && activation !== "silu") refused.push(`hidden_act ${JSON.stringify(activation)} (it has silu)`);
+  if (typeof window === "number" && used !== false && window < (context as number))
+    refused.push(`sliding_window ${window}, shorter than the context of ${context}`);
+  if (refused.length > 0)
+    throw new TsumikiError("CONFIG", `llama.cpp has no place for ${refused.join(" and ")} in such a model.`);
+}
+
+function tokenizerEntries(tokenizer: Tokenizer, vocabSize: number): (readonly [string, Entry])[] {
+  const { pre, tokens, types, merges, bosId, eosId, padId, addBos, chatTemplate } = ggufTokenizer(tokenizer, vocabSize);
+  const optional: readonly (readonly [string, Entry | undefined])[] = [
+    ["tokenizer.ggml.bos_token_id", bosId === undefined ? undefined : uint32(bosId)],
+    ["tokenizer.ggml.eos_token_id", eosId === undefined ? undefined : uint32(eosId)],
+    ["tokenizer.ggml.padding_token_id", padId === undefined ? undefined : uint32(padId)],
+    ["tokenizer.chat_template", chatTemplate === undefined ? undefined : text(chatTemplate)],
+  ];
+  return [
+    ["tokenizer.ggml.model", text("gpt2")],
+    ["tokenizer.ggml.pre", text(pre)],
+    ["tokenizer.ggml.tokens", list(GGUFValueType.STRING, tokens)],
+    ["tokenizer.ggml.token_type", list(GGUFValueType.INT32, types)],
+    ["tokenizer.ggml.merges", list(GGUFValueType.STRING, merges)],
+    ["tokenizer.ggml.add_bos_token", bool(addBos)],
+    ...optional.flatMap(([key, entry]) => (entry ? [[key, entry] as const] : [])),
+  ];
+}
+
+function planTensors(
+  model: CausalLM,
+  config: HuggingFaceConfig,
+  architecture: GgufArchitecture,
+  matrixType: ElementType,
+): TensorPlan[] {
+  const variables = checkpointVariables(model);
+  const homeless = [...variables.keys()].filter((name) => ggufName(name) === undefined);
+  if (homeless.length > 0) throw new TsumikiError("CONFIG", `llama.cpp has no place for ${homeless.join(", ")}.`);
+  const plans = [...variables].map(([name, variable]): TensorPlan => {
+    const type = variable.shape.length > 1 ? matrixType : writableTypes.float32;
+    checkRows(type, name, variable.shape.at(-1) as number);
+    return {
+      name: ggufName(name) as string,
+      shape: variable.shape,
+      type,
+      values: () => valuesOf(name, variable, config, architecture),
+    };
+  });
+  const factors = frequencyFactors(config, architecture);
+  if (factors)
+    plans.push({ name: "rope_freqs.weight", shape: [factors.length], type: writableTypes.float32, values: async () => factors });
+  return plans;
+}
+
+async function valuesOf(
+  name: string,
+  variable: Variable,
+  config: HuggingFaceConfig,
+  { interleaved }: GgufArchitecture,
+): Promise<Float32Array> {
+  const values = (await variable.read()).data as Float32Array;
+  const rotated = interleaved ? rotatedHeads(name) : undefined;
+  if (!rotated) return values;
+  const heads = config[rotated === "query" ? "num_attention_heads" : "num_key_value_heads"] as number;
+  return reorderRows(values, heads, variable.shape[0] as number, "neighbours");
+}
+
+/** By how much each rotary frequency is divided; undefined where none is. */
+function frequencyFactors(config: HuggingFaceConfig, { name }: GgufArchitecture): Float32Array | undefined {
+  const given = config.rope_scaling ?? config.rope_parameters;
+  if (typeof given !== "object" || given === null) return undefined;
+  const scaling = Object.fromEntries(
+    Object.entries(given).map(([key, value]) => [key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()), value]),
+  ) as unknown as RopeScaling;
+  if (scaling.ropeType === "default") return undefined;
+  if (name !== "llama" || (scaling.ropeType !== "linear" && scaling.ropeType !== "llama3"))
+    throw new TsumikiError(
+      "CONFIG",
+      `Rotary positions scaled as ${scaling.ropeType} cannot be written as GGUF for ${name} here.`,
+    );
+  const headDim = (config.head_dim ?? (config.hidden_size as number) / (config.num_attention_heads as number)) as number;
+  const theta = ropeThetaOf(config);
+  const { frequencies } = stretchedRotation(headDim, theta, scaling);
+  return Float32Array.from(rotaryFrequencies(headDim, theta), (plain, i) => plain / (frequencies[i] as number));
+}
+
+/** Metadata, the places of the tensors, and zeros up to the first of them. */
+function headerBytes(entries: ReadonlyMap<string, Entry>, tensors: readonly TensorPlan[]): Uint8Array {
+  const metadata = {
+    version: { value: 3, type: GGUFValueType.UINT32 },
+    tensor_count: { value: BigInt(tensors.length), type: GGUFValueType.UINT64 },
+    kv_count: { value: BigInt(entries.size), type: GGUFValueType.UINT64 },
+    ...Object.fromEntries(entries),
+  };
+  // Padding belongs behind the places of the tensors.
+  const start = serializeGgufMetadata(metadata as unknown as Parameters<typeof serializeGgufMetadata>[0], { alignment: 1 });
+  const parts: Uint8Array[] = [start];
+  let offset = 0;
+  for (const { name, shape, type } of tensors) {
+    parts.push(tensorInfo(name, shape, type, offset));
+    const bytes = bytesOf(type, elementCount(shape));
+    offset += bytes + padding(bytes);
+  }
+  const length = parts.reduce((total, part) => total + part.length, 0);
+  return Buffer.concat([...parts, new Uint8Array(padding(length))]);
+}
+
+/** Sizes stand in the file from the innermost outwards. */
+function tensorInfo(name: string, shape: readonly number[], { code }: ElementType, offset: number): Uint8Array {
+  const encoded = new TextEncoder().encode(name);
+  const bytes = new Uint8Array(8 + encoded.length + 4 + 8 * shape.length + 4 + 8);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(0, BigInt(encoded.length), true);
+  bytes.set(encoded, 8);
+  let at = 8 + encoded.length;
+  view.setUint32(at, shape.length, true);
+  at += 4;
+  for (const size of shape.toReversed()) {
+    view.setBigUint64(at, BigInt(size), true);
+    at += 8;
+  }
+  view.setUint32(at, code, true);
+  view.setBigUint64(at + 4, BigInt(offset), true);
+  return bytes;
+}

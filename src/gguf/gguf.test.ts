@@ -1,0 +1,204 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { findLlamaCpp } from "../../test/peers/llama-cpp.js";
+import { toNumbers } from "../graph/host-array.js";
+import { modelValues } from "../inspect/values.js";
+import { type CausalLM, Llama, modelFromConfig } from "../models/index.js";
+import { compile } from "../program/compile.js";
+import { int32 } from "../program/signature.js";
+import { type Tokenizer, tokenizerFromJson, trainTokenizer } from "../tokenizer/index.js";
+import { type ElementType, elementType, writableTypes } from "./element-types.js";
+import { exportGguf, type GgufDType, importGguf } from "./index.js";
+import { reorderRows } from "./layout.js";
+
+const llamaCpp = await findLlamaCpp();
+const absent = "absent" in llamaCpp ? llamaCpp.absent : undefined;
+const generator = fileURLToPath(new URL("../../test/peers/llama-cpp-generate.mjs", import.meta.url));
+
+const story =
+  "Call me Ishmael. Some years ago, never mind how long precisely, having little or no money in my purse, and nothing particular to interest me on shore, I thought I would sail about a little and see the watery part of the world. ".repeat(
+    3,
+  );
+
+let folder: string;
+let tokenizer: Tokenizer;
+let path: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tsumiki-gguf-"));
+  path = join(folder, "model.gguf");
+  const trained = await trainTokenizer(story, { model: "bpe", vocabSize: 320, specialTokens: ["<|endoftext|>"] });
+  tokenizer = tokenizerFromJson(trained.toJSON(), { ...trained.config, eos_token: "<|endoftext|>", bos_token: "<|endoftext|>" });
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const sizes = { vocab_size: 320, hidden_size: 64, intermediate_size: 96, num_hidden_layers: 2, num_attention_heads: 4 };
+const base = { ...sizes, num_key_value_heads: 2, max_position_embeddings: 64, initializer_range: 0.4, rms_norm_eps: 1e-5 };
+const configs: Readonly<Record<string, object>> = {
+  llama: { model_type: "llama", ...base },
+  "llama, tied": { model_type: "llama", ...base, tie_word_embeddings: true, rope_theta: 500 },
+  "llama 3.1": {
+    ...{ model_type: "llama", ...base },
+    rope_scaling: {
+      rope_type: "llama3",
+      factor: 8,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+      original_max_position_embeddings: 32,
+    },
+  },
+  mistral: { model_type: "mistral", ...base, sliding_window: null, head_dim: 32 },
+  qwen2: { model_type: "qwen2", ...base },
+  qwen3: { model_type: "qwen3", ...base, head_dim: 32 },
+};
+const make = (name: string): CausalLM => modelFromConfig(configs[name]).initialize(7);
+
+async function greedy(model: CausalLM, prompt: readonly number[], count: number): Promise<number[]> {
+  await using program = compile(({ ids }) => ({ logits: model.nextTokenLogits(ids) }), { ids: int32(1, "seq") });
+  const ids = [...prompt];
+  while (ids.length < prompt.length + count) {
+    const logits = [...(await program({ ids: [ids] })).logits.toNumbers()];
+    ids.push(logits.indexOf(Math.max(...logits)));
+  }
+  return ids.slice(prompt.length);
+}
+
+const values = async (model: CausalLM) =>
+  Object.fromEntries(
+    await Promise.all(
+      [...model.variables()].map(async ([name, variable]) => [name, [...toNumbers(await variable.read())]] as const),
+    ),
+  );
+const fails = (code: string, message: RegExp) => expect.objectContaining({ code, message: expect.stringMatching(message) });
+
+describe.skipIf(absent !== undefined)(`llama.cpp${absent === undefined ? "" : ` (${absent})`}`, () => {
+  it.each(Object.keys(configs))("loads %s, and continues a text with the same tokens", async (name) => {
+    const model = make(name);
+    await exportGguf(model, tokenizer, path);
+    const url = "url" in llamaCpp ? llamaCpp.url : "";
+    const { stdout } = await promisify(execFile)(process.execPath, [generator, url, path, "having little money", "12"]);
+    const theirs = JSON.parse(stdout.trim().split("\n").at(-1) as string) as {
+      prompt: number[];
+      generated: number[];
+      text: string;
+    };
+    expect(theirs.prompt).toEqual([...tokenizer.encode("having little money")]);
+    const ours = await greedy(model, theirs.prompt, 12);
+    expect(new Set(ours).size).toBeGreaterThan(2); // not the same token all the time
+    expect(theirs.generated).toEqual(ours);
+    expect(theirs.text).toBe(tokenizer.decode(ours));
+  });
+});
+
+describe("a file that was written here", () => {
+  it.each(Object.keys(configs).filter((name) => name !== "llama 3.1"))(
+    "comes back as the same model and tokenizer: %s",
+    async (name) => {
+      const model = make(name);
+      await exportGguf(model, tokenizer, path);
+      const imported = await importGguf(path);
+      expect(await values(imported.model)).toEqual(await values(model));
+      const ids = [1, 2, 3, 60];
+      const [ours, theirs] = [await modelValues(model, ids), await modelValues(imported.model, ids)];
+      const difference = toNumbers(ours.get("logits") as never).map((value, i) =>
+        Math.abs(value - (theirs.get("logits")?.data[i] as number)),
+      );
+      expect(Math.max(...difference)).toBeLessThan(1e-4);
+      expect([...(imported.tokenizer?.encode(story) ?? [])]).toEqual([...tokenizer.encode(story)]);
+      expect(imported.tokenizer?.specialTokens).toEqual(["<|endoftext|>"]);
+      expect(imported.tokenizer?.config).toMatchObject({ eos_token: "<|endoftext|>" });
+    },
+  );
+
+  it.each([
+    ["float16", 2e-3],
+    ["bfloat16", 1e-2],
+    ["q8_0", 1e-2],
+  ] as const)("holds matrices in %s as precisely as that is", async (dtype: GgufDType, tolerance) => {
+    const model = make("llama");
+    await exportGguf(model, tokenizer, path, { dtype });
+    const [before, after] = [await values(model), await values((await importGguf(path)).model)];
+    const errors = Object.entries(before).map(([name, row]) => {
+      const largest = row.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+      return row.reduce((most, value, i) => Math.max(most, Math.abs(value - (after[name]?.[i] ?? Number.NaN))), 0) / largest;
+    });
+    expect(Math.max(...errors)).toBeLessThanOrEqual(tolerance);
+  });
+});
+
+describe("rows of rotated heads", () => {
+  it("go from halves to neighbours and back", () => {
+    const values = Float32Array.from({ length: 16 }, (_, i) => i);
+    expect([...reorderRows(values.slice(0, 8), 2, 8, "neighbours")]).toEqual([0, 2, 1, 3, 4, 6, 5, 7]);
+    expect([...reorderRows(values.slice(0, 8), 1, 8, "neighbours")]).toEqual([0, 4, 1, 5, 2, 6, 3, 7]);
+    fc.assert(
+      fc.property(fc.constantFrom(1, 2), fc.constantFrom(4, 8, 16), (heads, rows) => {
+        expect(reorderRows(reorderRows(values, heads, rows, "neighbours"), heads, rows, "halves")).toEqual(values);
+      }),
+    );
+  });
+});
+
+describe("blocks", () => {
+  it("of 4 bits are a scale and numbers from −8 to 7", () => {
+    const bytes = Uint8Array.from([0x00, 0x3c, ...Array.from({ length: 16 }, (_, i) => i | ((15 - i) << 4))]); // scale 1
+    const expected = Array.from({ length: 32 }, (_, i) => (i < 16 ? i - 8 : 15 - (i - 16) - 8));
+    expect([...(elementType(2)?.decode(new DataView(bytes.buffer), 32) ?? [])]).toEqual(expected);
+  });
+
+  it("of 8 bits are off by half a step at most", () => {
+    fc.assert(
+      fc.property(fc.array(fc.float({ min: -100, max: 100, noNaN: true }), { minLength: 32, maxLength: 32 }), (row) => {
+        const { encode, decode } = writableTypes.q8_0 as Required<ElementType>;
+        const decoded = decode(new DataView(encode(Float32Array.from(row)).buffer), 32);
+        const step = Math.max(...row.map(Math.abs)) / 127;
+        for (const [i, value] of row.entries())
+          expect(Math.abs(value - (decoded[i] as number))).toBeLessThanOrEqual(0.57 * step + 1e-5);
+      }),
+    );
+  });
+});
+
+describe("what does not fit", () => {
+  it("is refused by the export", async () => {
+    const gpt2 = modelFromConfig({ model_type: "gpt2", vocab_size: 320, n_embd: 8, n_layer: 1, n_head: 1, n_positions: 8 });
+    await expect(exportGguf(gpt2, tokenizer, path)).rejects.toThrow(fails("CONFIG", /type gpt2 cannot be written as GGUF/));
+    const windowed = modelFromConfig({ ...configs.mistral, sliding_window: 8 });
+    await expect(exportGguf(windowed, tokenizer, path)).rejects.toThrow(fails("CONFIG", /no place for sliding_window 8/));
+    const odd = new Llama({ vocabSize: 320, hiddenSize: 8, intermediateSize: 12, numHiddenLayers: 1, numAttentionHeads: 2 });
+    await expect(exportGguf(odd, tokenizer, path, { dtype: "q8_0" })).rejects.toThrow(
+      fails("CONFIG", /rows of 8 elements, but Q8_0 holds 32/),
+    );
+    const characters = await trainTokenizer("abc", { model: "character" });
+    await expect(exportGguf(make("llama"), characters, path)).rejects.toThrow(fails("TOKENIZER", /does not go by bytes/));
+    const small = modelFromConfig({ ...configs.llama, vocab_size: 100 });
+    await expect(exportGguf(small, tokenizer, path)).rejects.toThrow(fails("TOKENIZER", /320 tokens, but the model has 100/));
+  });
+
+  it("is refused by the import", async () => {
+    await expect(importGguf(join(folder, "nowhere.gguf"))).rejects.toThrow(fails("CHECKPOINT", /cannot be opened: ENOENT/));
+    const broken = join(folder, "broken.gguf");
+    await writeFile(broken, "GIF89a, perhaps, and some more bytes to read");
+    await expect(importGguf(broken)).rejects.toThrow(fails("CHECKPOINT", /cannot be read as GGUF/));
+    await exportGguf(make("llama"), tokenizer, path);
+    const bytes = await readFile(path);
+    await writeFile(broken, bytes);
+    await truncate(broken, bytes.length - 5000);
+    await expect(importGguf(broken)).rejects.toThrow(
+      fails("CHECKPOINT", /blk\.1\.ffn_norm|output\.weight.*ends at byte \d+ of \d+; the file is truncated/),
+    );
+    const renamed = Buffer.from(bytes.toString("latin1").replace("blk.1.ffn_up", "blk.1.fun_up"), "latin1");
+    await writeFile(broken, renamed);
+    await expect(importGguf(broken)).rejects.toThrow(
+      fails("CHECKPOINT", /missing: blk\.1\.ffn_up\.weight\n.*not expected: blk\.1\.fun_up\.weight/),
+    );
+    const foreign = Buffer.from(bytes.toString("latin1").replace("llama", "mamba"), "latin1");
+    await writeFile(broken, foreign);
+    await expect(importGguf(broken)).rejects.toThrow(fails("CONFIG", /architecture "mamba"; known are llama, qwen2, qwen3/));
+  });
+});

@@ -1,0 +1,185 @@
+/** Models out of GGUF files. */
+
+import { type FileHandle, open } from "node:fs/promises";
+import { resolve } from "node:path";
+import { gguf } from "@huggingface/gguf";
+import { matchTensors } from "../checkpoint/variable-match.js";
+import { TsumikiError } from "../errors.js";
+import { elementCount, type HostArray } from "../graph/host-array.js";
+import type { VariableHome } from "../graph/variable.js";
+import { checkpointVariables, type HuggingFaceConfig, modelFromConfig } from "../models/architectures.js";
+import type { CausalLM } from "../models/causal-lm.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { bytesOf, type ElementType, elementType, readableTypeNames } from "./element-types.js";
+import { architectureOfFile, type GgufArchitecture, ggufName, reorderRows, rotatedHeads, settingNames } from "./layout.js";
+import { tokenizerFromGguf } from "./tokenizer.js";
+
+export interface ImportedGguf {
+  readonly model: CausalLM;
+  /** Undefined where the file has none, or one of another kind than byte-level BPE. */
+  readonly tokenizer: Tokenizer | undefined;
+}
+
+interface PlacedTensor {
+  readonly shape: readonly number[];
+  readonly type: ElementType;
+  readonly byteOffset: number;
+  readonly byteLength: number;
+}
+
+type Metadata = Readonly<Record<string, unknown>>;
+
+/**
+ * Opens a GGUF file. Its values stay there until they are needed, so it must remain as it is; blocks of 8 and 4 bits are read as
+ * float32.
+ *
+ * @throws TsumikiError CHECKPOINT for a file that is missing, truncated, foreign, of element types that are not known, or whose
+ * tensors do not fit, naming every one; CONFIG for an architecture or settings that are not known
+ */
+export async function importGguf(path: string): Promise<ImportedGguf> {
+  const { metadata, tensors } = await readLayout(path);
+  const architecture = architectureOfFile(metadata["general.architecture"], path);
+  const factors = tensors.get("rope_freqs.weight");
+  if (factors)
+    throw new TsumikiError(
+      "CONFIG",
+      `${path} stretches its rotary frequencies by a table, from which their formula is not known.`,
+    );
+  const config = configFrom(metadata, architecture, tensors, path);
+  const model = modelFromConfig(config, path);
+  const variables = new Map([...checkpointVariables(model)].map(([name, variable]) => [ggufName(name) ?? name, variable]));
+  const checkpointNames = new Map([...checkpointVariables(model)].map(([name, variable]) => [variable, name]));
+  const described = new Map([...tensors].map(([name, { shape }]) => [name, { dtype: "float32" as const, shape }]));
+  for (const [variable, name] of matchTensors(path, described, variables, {})) {
+    const rotated = architecture.interleaved ? rotatedHeads(checkpointNames.get(variable) as string) : undefined;
+    const heads = rotated && (config[rotated === "query" ? "num_attention_heads" : "num_key_value_heads"] as number);
+    variable.moveTo(homeInFile(path, tensors.get(name) as PlacedTensor, heads));
+  }
+  return { model, tokenizer: readTokenizer(metadata, path) };
+}
+
+async function readLayout(path: string): Promise<{ metadata: Metadata; tensors: Map<string, PlacedTensor> }> {
+  let file: FileHandle;
+  try {
+    file = await open(path, "r");
+  } catch (cause) {
+    throw new TsumikiError("CHECKPOINT", `The GGUF file ${path} cannot be opened: ${(cause as Error).message}.`, { cause });
+  }
+  const { size } = await file.stat().finally(() => file.close());
+  let parsed: Awaited<ReturnType<typeof gguf>>;
+  try {
+    parsed = await gguf(resolve(path), { allowLocalFile: true });
+  } catch (cause) {
+    throw new TsumikiError("CHECKPOINT", `${path} cannot be read as GGUF: ${(cause as Error).message}`, { cause });
+  }
+  if (!parsed.littleEndian) throw new TsumikiError("CHECKPOINT", `${path} is a big-endian GGUF file, which is not read here.`);
+  return { metadata: parsed.metadata as unknown as Metadata, tensors: placeTensors(parsed, size, path) };
+}
+
+/** Where the tensors lie, after a check that each has a place of its own inside the file. */
+function placeTensors(
+  { tensorInfos, tensorDataOffset }: Awaited<ReturnType<typeof gguf>>,
+  fileBytes: number,
+  path: string,
+): Map<string, PlacedTensor> {
+  const problems: string[] = [];
+  const tensors = new Map<string, PlacedTensor>();
+  for (const { name, shape: reversed, dtype, offset } of tensorInfos) {
+    const type = elementType(dtype);
+    const shape = reversed.map(Number).toReversed();
+    if (tensors.has(name)) problems.push(`${name} is given twice`);
+    if (!type) problems.push(`${name} is of type ${dtype}; known are ${readableTypeNames}`);
+    else if ((shape.at(-1) ?? 0) % type.blockElements !== 0)
+      problems.push(`${name} [${shape.join(", ")}] does not divide into blocks of ${type.name}`);
+    else {
+      const byteLength = bytesOf(type, elementCount(shape));
+      const byteOffset = Number(tensorDataOffset + offset);
+      if (byteOffset + byteLength > fileBytes)
+        problems.push(`${name} ends at byte ${byteOffset + byteLength} of ${fileBytes}; the file is truncated`);
+      tensors.set(name, { shape, type, byteOffset, byteLength });
+    }
+  }
+  const sorted = [...tensors].sort(([, a], [, b]) => a.byteOffset - b.byteOffset);
+  for (const [i, [name, { byteOffset }]] of sorted.entries()) {
+    const [previous, before] = sorted[i - 1] ?? [];
+    if (before && byteOffset < before.byteOffset + before.byteLength)
+      problems.push(`the data of ${previous} and ${name} overlap`);
+  }
+  if (problems.length === 0) return tensors;
+  throw new TsumikiError("CHECKPOINT", `${path} cannot be read, and nothing of it was loaded.\n  ${problems.join("\n  ")}`);
+}
+
+function configFrom(
+  metadata: Metadata,
+  architecture: GgufArchitecture,
+  tensors: ReadonlyMap<string, PlacedTensor>,
+  path: string,
+): HuggingFaceConfig {
+  const number = (key: string): number | undefined => {
+    const value = metadata[`${architecture.name}.${key}`];
+    return typeof value === "number" || typeof value === "bigint" ? Number(value) : undefined;
+  };
+  const settings = Object.entries(settingNames).flatMap(([key, name]) => {
+    const value = number(key);
+    return value === undefined ? [] : [[name, value]];
+  });
+  const scaling = metadata[`${architecture.name}.rope.scaling.type`];
+  if (scaling !== undefined && scaling !== "none" && scaling !== "linear")
+    throw new TsumikiError(
+      "CONFIG",
+      `${path} scales its rotary positions as ${JSON.stringify(scaling)}; known are none and linear.`,
+    );
+  const embedding = tensors.get("token_embd.weight");
+  return {
+    model_type: architecture.modelTypes[0],
+    ...Object.fromEntries(settings),
+    vocab_size: embedding?.shape[0],
+    rope_theta: number("rope.freq_base") ?? 10_000,
+    ...(scaling === "linear" ? { rope_scaling: { rope_type: "linear", factor: number("rope.scaling.factor") } } : {}),
+    tie_word_embeddings: !tensors.has("output.weight"),
+    attention_bias: tensors.has("blk.0.attn_output.bias"),
+    mlp_bias: tensors.has("blk.0.ffn_up.bias"),
+    hidden_act: "silu",
+  };
+}
+
+function homeInFile(
+  path: string,
+  { shape, type, byteOffset, byteLength }: PlacedTensor,
+  rotatedHeadCount: number | undefined,
+): VariableHome {
+  return {
+    async read(): Promise<HostArray> {
+      const bytes = new Uint8Array(byteLength);
+      await using file = await open(path, "r");
+      const { bytesRead } = await file.read(bytes, 0, byteLength, byteOffset);
+      if (bytesRead < byteLength)
+        throw new TsumikiError("CHECKPOINT", `${path} ended at byte ${byteOffset + bytesRead}; it was cut after it was opened.`);
+      const values = type.decode(new DataView(bytes.buffer), elementCount(shape));
+      const data = rotatedHeadCount ? reorderRows(values, rotatedHeadCount, shape[0] as number, "halves") : values;
+      return { dtype: "float32", shape, data };
+    },
+  };
+}
+
+function readTokenizer(metadata: Metadata, path: string): Tokenizer | undefined {
+  if (metadata["tokenizer.ggml.model"] !== "gpt2") return undefined;
+  const key = (name: string) => metadata[`tokenizer.ggml.${name}`];
+  const id = (name: string, as: string) => (key(name) === undefined ? {} : { [as]: Number(key(name)) });
+  const tokens = key("tokens") as string[];
+  const template = metadata["tokenizer.chat_template"];
+  return tokenizerFromGguf(
+    {
+      pre: (key("pre") as string | undefined) ?? "default",
+      tokens,
+      types: (key("token_type") as number[] | undefined) ?? tokens.map(() => 1),
+      merges: (key("merges") as string[] | undefined) ?? [],
+      ...id("bos_token_id", "bosId"),
+      ...id("eos_token_id", "eosId"),
+      ...id("padding_token_id", "padId"),
+      addBos: key("add_bos_token") === true,
+      ...(typeof template === "string" ? { chatTemplate: template } : {}),
+    },
+    path,
+  );
+}
