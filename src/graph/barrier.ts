@@ -6,6 +6,7 @@
 
 import { onnxDType } from "./dtype.js";
 import { defineOp } from "./op.js";
+import { add } from "./ops/arithmetic.js";
 import type { Tensor } from "./tensor.js";
 
 /** Element types that engines compare directly. */
@@ -57,7 +58,15 @@ const waitFor = defineOp({
 });
 
 /**
- * The value of x, which cannot be computed before `after` exists. Nothing of `after` gets into the result, not even a
+ * The value of x, which cannot be computed before all of `after` exists. Nothing of `after` gets into the result, not even a
  * NaN. Costs no copy of x where an engine reshapes in place.
  */
-export const barrier = (x: Tensor, after: Tensor): Tensor => waitFor(x, lateZero(after));
+export function barrier(x: Tensor, ...after: readonly Tensor[]): Tensor {
+  const [first, ...others] = after.map((tensor) => lateZero(tensor));
+  return first
+    ? waitFor(
+        x,
+        others.reduce((zero, other) => add(zero, other), first),
+      )
+    : x;
+}

@@ -18,12 +18,14 @@ import { type Mask, masked } from "./mask.js";
 
 /** Queries a block. Measured: smaller blocks skip more of the triangle, larger ones multiply faster. */
 export const BLOCK = 128;
+/** More blocks than that only cost: compiling them, and the time between operators. Longer sequences get longer blocks. */
+const MOST_BLOCKS = 16;
 
 interface Block {
   /** First query and one past the last. */
   readonly start: number;
   readonly end: number;
-  /** First key that a query of the block may see, at a multiple of BLOCK; the last is `end` − 1. */
+  /** First key that a query of the block may see, at the start of a block; the last is `end` − 1. */
   readonly from: number;
 }
 
@@ -47,7 +49,7 @@ export function blockwiseAttention(q: Tensor, k: Tensor, v: Tensor, options: Blo
 
 function forward(q: Tensor, k: Tensor, v: Tensor, options: BlockwiseOptions): Tensor {
   const outputs = blocksOf(q, options.mask).map((block) => {
-    const { weights } = blockWeights(q, k, block, options);
+    const { weights } = blockWeights(queriesOf(q, block), keysOf(k, block), block, options);
     return ungroup(matmul(weights, keysOf(v, block)), q);
   });
   return concat(outputs, 2);
@@ -57,22 +59,24 @@ function forward(q: Tensor, k: Tensor, v: Tensor, options: BlockwiseOptions): Te
 function backward(q: Tensor, k: Tensor, v: Tensor, out: Tensor, dOut: Tensor, options: BlockwiseOptions): readonly Tensor[] {
   const { scale, mask } = options;
   const blocks = blocksOf(q, mask);
-  // Behind the barrier the weights cannot be the ones of the forward pass, kept in memory all the while.
-  const lateQ = barrier(q, dOut);
-  const lateK = barrier(k, dOut);
+  // Behind the barrier nothing can be taken from the forward pass and kept in memory all the while.
+  const [lateQ, lateK, lateV] = [q, k, v].map((x) => barrier(x, dOut)) as [Tensor, Tensor, Tensor];
   const delta = sum(mul(dOut, out), { axes: [3], keepDims: true }); // [batch, heads, seq, 1]
   const dQ: Tensor[] = [];
   const dK: Tensor[] = [];
   const dV: Tensor[] = [];
   for (const block of blocks) {
-    const { weights, bend } = blockWeights(lateQ, lateK, block, options); // [batch, kvHeads, group · block, keys]
+    // One block at a time: each waits for what was made of the one before.
+    const queries = barrier(queriesOf(lateQ, block), ...[dQ, dK, dV].flatMap((made) => made.slice(-1)));
+    const keys = keysOf(lateK, block);
+    const { weights, bend } = blockWeights(queries, keys, block, options); // [batch, kvHeads, group · block, keys]
     const dBlock = group(queriesOf(dOut, block), k);
     dV.push(matmul(weights, dBlock, { transposeA: true }));
-    const dWeights = matmul(dBlock, keysOf(v, block), { transposeB: true });
+    const dWeights = matmul(dBlock, keysOf(lateV, block), { transposeB: true });
     const dCapped = mul(weights, sub(dWeights, group(queriesOf(delta, block), k)));
     const dScores = bend ? mul(dCapped, bend) : dCapped;
-    dQ.push(ungroup(matmul(dScores, keysOf(lateK, block), { scale }), q));
-    dK.push(matmul(dScores, group(queriesOf(lateQ, block), k), { transposeA: true, scale }));
+    dQ.push(ungroup(matmul(dScores, keys, { scale }), q));
+    dK.push(matmul(dScores, group(queries, k), { transposeA: true, scale }));
   }
   const summed = mask.window === undefined ? sumOfPrefixes : (parts: readonly Tensor[]) => sumOfStretches(parts, blocks);
   return [concat(dQ, 2), summed(dK), summed(dV)];
@@ -80,10 +84,11 @@ function backward(q: Tensor, k: Tensor, v: Tensor, out: Tensor, dOut: Tensor, op
 
 function blocksOf(q: Tensor, { window = Number.POSITIVE_INFINITY }: Mask): readonly Block[] {
   const seq = q.size(2) as number;
-  return Array.from({ length: Math.ceil(seq / BLOCK) }, (_, i) => ({
-    start: i * BLOCK,
-    end: Math.min(seq, (i + 1) * BLOCK),
-    from: Math.max(0, Math.floor((i * BLOCK - window + 1) / BLOCK) * BLOCK),
+  const size = BLOCK * Math.ceil(seq / (MOST_BLOCKS * BLOCK));
+  return Array.from({ length: Math.ceil(seq / size) }, (_, i) => ({
+    start: i * size,
+    end: Math.min(seq, (i + 1) * size),
+    from: Math.max(0, Math.floor((i * size - window + 1) / size) * size),
   }));
 }
 
@@ -97,10 +102,10 @@ interface BlockWeights {
   readonly bend?: Tensor | undefined;
 }
 
-function blockWeights(q: Tensor, k: Tensor, block: Block, options: BlockwiseOptions): BlockWeights {
+/** @param queries and keys of the block */
+function blockWeights(queries: Tensor, blockKeys: Tensor, { start, end, from }: Block, options: BlockwiseOptions): BlockWeights {
   const { scale, softCap, slopes } = options;
-  const { start, end, from } = block;
-  const scores = matmul(group(queriesOf(q, block), k), keysOf(k, block), { transposeB: true, scale });
+  const scores = matmul(group(queries, blockKeys), blockKeys, { transposeB: true, scale });
   const [batch, kvHeads, rows, keys] = scores.shape as unknown as readonly [Dim, number, number, number];
   const size = end - start;
   const bent = softCap === undefined ? undefined : tanh(div(scores, softCap));
@@ -140,7 +145,7 @@ function sumOfPrefixes(prefixes: readonly Tensor[]): Tensor {
   }, longest);
 }
 
-/** Sums gradients of stretches of keys that overlap a little, as those behind a window do: BLOCK by BLOCK. */
+/** Sums gradients of stretches of keys that overlap a little, as those behind a window do: block by block. */
 function sumOfStretches(stretches: readonly Tensor[], blocks: readonly Block[]): Tensor {
   const chunks = blocks.map(({ start, end }) => {
     const parts = blocks.flatMap(({ from, end: last }, i) =>

@@ -80,7 +80,7 @@ function chunkedLoss(hidden: Tensor, weight: Tensor, labels: Tensor, rows: numbe
         const part = (x: Tensor) => slice(x, 0, start, Math.min(rows, start + ROWS));
         // An engine may else keep the logits of every chunk until it comes to their gradients.
         const before = [losses, hiddenGradients, weightGradients].flatMap((made) => made.slice(-1));
-        const hiddenPart = before.reduce((waiting, made) => barrier(waiting, made), part(h as Tensor));
+        const hiddenPart = barrier(part(h as Tensor), ...before);
         const [target, weightOfRow] = [part(targets), part(shareColumn)];
         const uncapped = linearLogits(hiddenPart, w as Tensor, { bias: b }); // [chunk, vocab]
         const bent = softCap === undefined ? undefined : tanh(div(uncapped, softCap));
