@@ -88,7 +88,16 @@ describe("tsumiki start", () => {
       expect(stdout).toMatch(part);
     expect(stdout).not.toContain("\u001b"); // no terminal, no control sequences
     expect((await readdir(join(folder, "runs/start"))).sort()).toEqual([
-      ...["checkpoints", "config.json", "generation_config.json", "latest", "loss.svg", "metrics.jsonl", "model.safetensors"],
+      ...[
+        "checkpoints",
+        "config.json",
+        "engines.json",
+        "generation_config.json",
+        "latest",
+        "loss.svg",
+        "metrics.jsonl",
+        "model.safetensors",
+      ],
       ...["recipe.json", "samples", "tokenizer.json", "tokenizer_config.json"],
     ]);
 
@@ -171,7 +180,7 @@ describe("tsumiki train", () => {
 
   it.each([
     [["train", "--data", "nowhere.txt"], /\[DATA\]: There is no file or folder at .*nowhere\.txt/],
-    [["train", "--data", "empty.txt"], /\[DATA\]: .*empty\.txt is empty/],
+    [["train", "--data", "empty.txt"], /\[DATA\]: .*empty\.txt, line 1, field text: is empty/],
     [["train", "sea.json", "--context", "100000"], /\[DATA\]: The context is 100000 tokens, but only \d+/],
     [
       ["train", "sea.json", "--tokenizer", "bpe", "--vocab-size", "0"],
@@ -180,7 +189,7 @@ describe("tsumiki train", () => {
     [["train", "sea.json", "--tokenizer", "bpe", "--vocab-size", "1"], /\[CONFIG\][\s\S]*tokenizer\.vocabSize: 1 was given/],
     [
       ["train", "sea.json", "--tokenizer", "bpe", "--vocab-size", "100"],
-      /\[TOKENIZER\]: vocabSize is 100, but a byte-level vocabulary/,
+      /\[TOKENIZER\]: vocabSize is 100, but this vocabulary holds the 256 bytes/,
     ],
     [
       ["train", "sea.json", "--steps", "many", "--set", "training.pace=3"],
