@@ -68,14 +68,18 @@ export async function saveModel(model: CausalLM, directory: string, options: Sav
 }
 
 async function writeModel(model: CausalLM, directory: string, { tokenizer, ...weights }: SaveModelOptions): Promise<void> {
-  const origin = origins.get(model);
-  const dtype = weights.dtype ? { dtype: weights.dtype, torch_dtype: weights.dtype } : {};
-  const config: HuggingFaceConfig = { ...configOf(model), ...dtype, ...origin?.tokenIds };
-  const generationConfig = origin?.generationConfig ?? Object.fromEntries(tokenIds.map((name) => [name, config[name] ?? null]));
   await tokenizer?.save(directory);
+  await saveConfig(model, directory, weights.dtype ? { dtype: weights.dtype, torch_dtype: weights.dtype } : {});
+  await saveWeights(directory, checkpointVariables(model), weights);
+}
+
+/** Writes `config.json`, with further `entries`, and `generation_config.json`. */
+export async function saveConfig(model: CausalLM, directory: string, entries: HuggingFaceConfig = {}): Promise<void> {
+  const origin = origins.get(model);
+  const config: HuggingFaceConfig = { ...configOf(model), ...entries, ...origin?.tokenIds };
+  const generationConfig = origin?.generationConfig ?? Object.fromEntries(tokenIds.map((name) => [name, config[name] ?? null]));
   await writeJson(join(directory, "generation_config.json"), generationConfig);
   await writeFileAtomically(join(directory, "config.json"), configText(config));
-  await saveWeights(directory, checkpointVariables(model), weights);
 }
 
 /**

@@ -12,6 +12,7 @@ import * as inspect from "tsumiki/inspect";
 import * as models from "tsumiki/models";
 import * as nn from "tsumiki/nn";
 import * as onnx from "tsumiki/onnx";
+import * as onnxExport from "tsumiki/onnx-export";
 import * as optim from "tsumiki/optim";
 import { compile, float32 } from "tsumiki/program";
 import * as tokenizer from "tsumiki/tokenizer";
@@ -33,6 +34,7 @@ const namespaces = {
   gguf,
   hub,
   inspect,
+  onnxExport,
 };
 for (const [name, exported] of Object.entries(namespaces))
   if (Object.keys(exported).length === 0) throw new Error(`tsumiki/${name} exports nothing`);

@@ -1,0 +1,73 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { modelValues } from "../inspect/values.js";
+import { type CausalLM, modelFromConfig } from "../models/index.js";
+import { type Tokenizer, trainTokenizer } from "../tokenizer/index.js";
+import { exportOnnx } from "./index.js";
+
+const generator = fileURLToPath(new URL("../../test/peers/transformers-js-generate.mjs", import.meta.url));
+
+let folder: string;
+let tokenizer: Tokenizer;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tsumiki-onnx-"));
+  tokenizer = await trainTokenizer("Call me Ishmael. Some years ago I thought I would sail about a little.", {
+    model: "bpe",
+    vocabSize: 280,
+  });
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const sizes = { vocab_size: 280, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 2, num_attention_heads: 4 };
+const base = { ...sizes, num_key_value_heads: 2, max_position_embeddings: 64, initializer_range: 0.4 };
+const gpt2 = { model_type: "gpt2", vocab_size: 280, n_embd: 16, n_layer: 2, n_head: 2, n_positions: 64, initializer_range: 0.4 };
+const configs: Readonly<Record<string, object>> = {
+  gpt2,
+  llama: { model_type: "llama", ...base },
+  "llama in two files": { model_type: "llama", ...base, tie_word_embeddings: true },
+  qwen3: { model_type: "qwen3", ...base, head_dim: 8 },
+};
+
+interface Result {
+  readonly prompt: number[];
+  readonly logits: number[];
+  readonly generated: number[];
+  readonly batch: { readonly shape: number[]; readonly data: number[] };
+}
+
+const logitsOf = async (model: CausalLM, ids: readonly number[]): Promise<number[]> => [
+  ...((await modelValues(model, ids)).get("logits") as { data: Float32Array }).data,
+];
+const largestDifference = (a: readonly number[], b: readonly number[]): number =>
+  a.length === b.length ? Math.max(...a.map((value, i) => Math.abs(value - (b[i] as number)))) : Number.POSITIVE_INFINITY;
+
+it.each(Object.keys(configs))("transformers.js runs %s: logits, cached generation and padding", async (name) => {
+  const model = modelFromConfig(configs[name]).initialize(5);
+  const directory = join(folder, name.replaceAll(" ", "-"));
+  const externalData = name === "llama in two files";
+  await exportOnnx(model, directory, { tokenizer, externalData });
+  expect((await readdir(join(directory, "onnx"))).sort()).toEqual(
+    externalData ? ["model.onnx", "model.onnx_data"] : ["model.onnx"],
+  );
+
+  const { stdout } = await promisify(execFile)(process.execPath, [generator, directory, "I would sail", "6"]);
+  const theirs = JSON.parse(stdout.trim().split("\n").at(-1) as string) as Result;
+  expect(theirs.prompt).toEqual([...tokenizer.encode("I would sail")]);
+  expect(largestDifference(theirs.logits, await logitsOf(model, theirs.prompt))).toBeLessThan(1e-4);
+
+  const ids = [...theirs.prompt];
+  while (ids.length < theirs.prompt.length + 6) {
+    const last = (await logitsOf(model, ids)).slice(-model.vocabSize);
+    ids.push(last.indexOf(Math.max(...last)));
+  }
+  expect(theirs.generated).toEqual(ids);
+  const { shape, data } = theirs.batch;
+  expect(shape).toEqual([2, 4, 280]);
+  expect(largestDifference(data.slice(2 * 280, 4 * 280), await logitsOf(model, [5, 6]))).toBeLessThan(1e-4);
+  expect(largestDifference(data.slice(4 * 280), await logitsOf(model, [1, 2, 3, 4]))).toBeLessThan(1e-4);
+});
