@@ -12,6 +12,7 @@ import { gemma2, gemma3 } from "./configs/gemma.js";
 import { bloom, gpt2, gptj, gptNeoX, phi } from "./configs/gpt-family.js";
 import { llamaFamily } from "./configs/llama-family.js";
 import { olmo2 } from "./configs/olmo2.js";
+import { recurrentLM } from "./recurrent-lm.js";
 
 export type { HuggingFaceConfig } from "./configs/entries.js";
 
@@ -19,7 +20,7 @@ export type { HuggingFaceConfig } from "./configs/entries.js";
 const architectures: Record<string, Architecture> = {
   ...{ gpt2, gptj, gpt_neox: gptNeoX, bloom, phi },
   ...llamaFamily,
-  ...{ gemma2, gemma3_text: gemma3, olmo2, cohere, cohere2 },
+  ...{ gemma2, gemma3_text: gemma3, olmo2, cohere, cohere2, recurrent_lm: recurrentLM },
 };
 
 /** The architectures that are known, by their `model_type`. */

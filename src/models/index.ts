@@ -15,3 +15,4 @@ export { attentionOf, feedForwardOf, Llama, LlamaLayer } from "./llama.js";
 export type { LlamaConfig, LlamaExperts, LlamaModelType, LlamaOptions } from "./llama-options.js";
 export { Olmo2, type Olmo2Config, Olmo2Layer, type Olmo2Options } from "./olmo2.js";
 export { Phi, type PhiConfig, PhiLayer, type PhiOptions } from "./phi.js";
+export { RecurrentLM, type RecurrentLMConfig, type RecurrentLMOptions } from "./recurrent-lm.js";

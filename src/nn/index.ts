@@ -30,7 +30,20 @@ export { Embedding, Linear, type LinearOptions } from "./linear.js";
 export { type LogitsOptions, linearCrossEntropy, linearLogits } from "./linear-cross-entropy.js";
 export { loadBalancingLoss, MixtureOfExperts, type MixtureOfExpertsOptions, type Routing } from "./mixture-of-experts.js";
 export { Module } from "./module.js";
-export { HeadLayerNorm, LayerNorm, type NormOptions, OffsetRMSNorm, RMSNorm } from "./norm.js";
+export {
+  BatchNorm,
+  type DeepNormConstants,
+  deepNormConstants,
+  HeadLayerNorm,
+  LayerNorm,
+  type NormOptions,
+  OffsetRMSNorm,
+  RMSNorm,
+} from "./norm.js";
+export { AdditiveAttention, CrossAttention, type CrossAttentionOptions, linearAttention } from "./other-attention.js";
+export { type CellKind, Recurrent, RecurrentDirection, type RecurrentOptions } from "./recurrent.js";
+export { RelativeBias, type RelativeBiasOptions } from "./relative-bias.js";
 export { type RopeScaling, ropeTypes } from "./rope-scaling.js";
 export { Rotary, type RotaryOptions } from "./rotary.js";
+export { sinusoidalPositions } from "./sinusoidal.js";
 export { softCapped } from "./soft-cap.js";

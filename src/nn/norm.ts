@@ -1,10 +1,12 @@
-/** Normalization over the last axis. */
+/** Normalization: over the features of each position, or of each feature over all positions. */
 
-import { add, mul } from "../graph/ops/arithmetic.js";
+import { add, div, mul, sqrt, sub } from "../graph/ops/arithmetic.js";
 import { layerNorm, rmsNorm } from "../graph/ops/norm.js";
+import { mean, numberOfElements, variance } from "../graph/ops/reduce.js";
 import { reshape } from "../graph/ops/shape.js";
 import type { Tensor } from "../graph/tensor.js";
-import { Parameter } from "../graph/variable.js";
+import { isTraining } from "../graph/trace.js";
+import { Parameter, Variable } from "../graph/variable.js";
 import { ones, zeros } from "./initializers.js";
 import { Module } from "./module.js";
 
@@ -84,3 +86,59 @@ export class HeadLayerNorm extends Module {
     return mul(normalized, reshape(this.weight, [heads as number, 1, headDim as number]));
   }
 }
+
+/**
+ * Batch normalization (Ioffe & Szegedy 2015) of each feature, over rows and positions alike. In training with what is at hand (the
+ * biased variance), which is remembered; otherwise with what was remembered.
+ */
+export class BatchNorm extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter;
+  readonly runningMean: Variable;
+  readonly runningVar: Variable;
+  readonly #epsilon: number;
+  readonly #momentum: number;
+
+  /** @param options.momentum share of the new in what is remembered; default 0.1 */
+  constructor(size: number, { epsilon = 1e-5, momentum = 0.1 }: NormOptions & { readonly momentum?: number } = {}) {
+    super();
+    this.weight = new Parameter([size], { initializer: ones });
+    this.bias = new Parameter([size], { initializer: zeros });
+    this.runningMean = new Variable([size], { initializer: zeros });
+    this.runningVar = new Variable([size], { initializer: ones });
+    this.#epsilon = epsilon;
+    this.#momentum = momentum;
+  }
+
+  /** x [..., size] → [..., size] */
+  forward(x: Tensor): Tensor {
+    const [center, spread] = isTraining() ? this.#remember(x) : [this.runningMean, this.runningVar];
+    const normalized = div(sub(x, center), sqrt(add(spread, this.#epsilon)));
+    return add(mul(normalized, this.weight), this.bias);
+  }
+
+  /** Mean and biased variance of each feature. */
+  #remember(x: Tensor): readonly [Tensor, Tensor] {
+    const axes = x.shape.slice(0, -1).map((_, axis) => axis);
+    const [center, spread] = [mean(x, { axes }), variance(x, { axes })];
+    const count = numberOfElements(x.shape.slice(0, -1), x.dtype);
+    const unbiased = mul(spread, div(count, sub(count, 1)));
+    const towards = (old: Tensor, now: Tensor) => add(old, mul(sub(now, old), this.#momentum));
+    this.runningMean.assign(towards(this.runningMean, center));
+    this.runningVar.assign(towards(this.runningVar, unbiased));
+    return [center, spread];
+  }
+}
+
+export interface DeepNormConstants {
+  /** Factor on what flows past a block, before both are added and normalized. */
+  readonly alpha: number;
+  /** Gain of the initial values in feed-forward blocks, and of the maps to values and back. */
+  readonly beta: number;
+}
+
+/** norm(alpha · x + block(x)) trains at depths of a thousand layers (Wang et al. 2022, "DeepNet", table in figure 2). */
+export const deepNormConstants = (layers: number): DeepNormConstants => ({
+  alpha: (2 * layers) ** 0.25,
+  beta: (8 * layers) ** -0.25,
+});
