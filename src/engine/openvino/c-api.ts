@@ -103,7 +103,23 @@ export async function loadOpenVino(path: string): Promise<OpenVino> {
     } catch {
       // Something else has loaded a library before: what needs a deep stack runs on this thread then, whose stack is deep.
     }
+  giveLargeBlocksBack(koffi);
   return new OpenVino(koffi, koffi.load(path), deepStacks);
+}
+
+/**
+ * Lets glibc take each block from 1 MiB on from the system and give it back when it is freed, as long as nobody has said
+ * otherwise. By itself it does that up to the largest block that was ever freed, and keeps all smaller ones: 0.3 GB of a
+ * training step of 29 M parameters (2.2 GB with it, 1.9 without, in bfloat16), at the same speed.
+ */
+function giveLargeBlocksBack(koffi: Koffi): void {
+  if (process.platform !== "linux" || process.env.MALLOC_MMAP_THRESHOLD_ !== undefined) return;
+  const mmapThreshold = -3; // M_MMAP_THRESHOLD of <malloc.h>
+  try {
+    koffi.load("libc.so.6").func("mallopt", "int", ["int", "int"])(mmapThreshold, 2 ** 20);
+  } catch {
+    // Another C library.
+  }
 }
 
 export class OpenVino {
