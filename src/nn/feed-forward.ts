@@ -82,8 +82,10 @@ export class GatedFeedForward extends Module {
   }
 }
 
+type GatedConstructor = new (hiddenSize: number, intermediateSize: number, options?: FeedForwardOptions) => GatedFeedForward;
+
 /** A gated block with one activation. */
-const gated = (activation: Activation) =>
+const gated = (activation: Activation): GatedConstructor =>
   class extends GatedFeedForward {
     constructor(hiddenSize: number, intermediateSize: number, options: FeedForwardOptions = {}) {
       super(hiddenSize, intermediateSize, activation, options);

@@ -1,6 +1,7 @@
 /** What package.test.ts compiles and runs where the packed package is installed: every sub-path, and a program on an engine. */
 
 import * as tsumiki from "tsumiki";
+import * as chat from "tsumiki/chat";
 import * as checkpoint from "tsumiki/checkpoint";
 import * as data from "tsumiki/data";
 import * as engine from "tsumiki/engine";
@@ -20,6 +21,7 @@ import * as train from "tsumiki/train";
 
 const namespaces = {
   tsumiki,
+  chat,
   checkpoint,
   data,
   engine,

@@ -17,7 +17,7 @@ export interface Digit {
   readonly label: number;
 }
 
-interface StoredDigit {
+export interface StoredDigit {
   readonly label: number;
   /** 28 · 28 bytes in base64, 255 is ink. */
   readonly pixels: string;

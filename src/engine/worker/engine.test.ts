@@ -32,7 +32,7 @@ describe("in a worker", () => {
       );
     const feeds = { a: draw([rows, inner]), b: draw([inner, 17]) };
     const here = await onnxRuntimeNode({ threads: 2 });
-    const there = await inWorker({ threads: 2 });
+    const there = await inWorker({ engine: "onnxruntime", threads: 2 });
     expect(await runOnce(there, graph, feeds)).toEqual(await runOnce(here, graph, feeds));
     await Promise.all([here.close(), there.close()]);
   });
@@ -60,7 +60,7 @@ describe("in a worker", () => {
 
   it("is the engine that is described, with its lowering", async () => {
     const here = await onnxRuntimeNode({ threads: 1 });
-    const there = await inWorker({ threads: 1 });
+    const there = await inWorker({ engine: "onnxruntime", threads: 1 });
     for (const key of ["name", "device", "version", "threads", "lowering"] as const) expect(there[key]).toBe(here[key]);
     await Promise.all([here.close(), there.close()]);
   });
@@ -93,7 +93,7 @@ describe("the process of a worker", () => {
   it("ends when its work is done, although an idle engine was never closed", async () => {
     const { stdout } = await run(`
       import { inWorker } from "tsumiki/engine";
-      const engine = await inWorker({ threads: 1 });
+      const engine = await inWorker({ engine: "onnxruntime", threads: 1 });
       await engine.allocate("float32", [3]);
       console.log(engine.name);
     `);
