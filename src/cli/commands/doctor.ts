@@ -50,7 +50,11 @@ async function doctor({ json = false, threads }: DoctorOptions): Promise<void> {
 }
 
 const describeEngine = ({ engine, version, problem, devices }: EngineExamination): string =>
-  [`${engine}${version ? ` ${version}` : ""}`, ...(problem ? [`  ${problem.replaceAll("\n", "\n  ")}`] : []), ...devices.map(describeDevice)].join("\n");
+  [
+    `${engine}${version ? ` ${version}` : ""}`,
+    ...(problem ? [`  ${problem.replaceAll("\n", "\n  ")}`] : []),
+    ...devices.map(describeDevice),
+  ].join("\n");
 
 function describeDevice({
   device,
