@@ -1,7 +1,6 @@
 """What Python's transformers renders from chat templates -> src/chat/golden/templates.json.
 
-Conversations, each rendered by the templates of src/chat/templates.ts and by published ones that Hugging Face's trl carries (Apache-2.0;
-those of models that are under Apache-2.0 or MIT themselves are kept in the golden file): the text and the assistant's parts of it
+Conversations, each rendered by the templates of src/chat/templates.ts: the text and the assistant's parts of it
 [UTF-16 units], or that the template throws. Some are encoded as well, with the mask of the assistant's tokens, by two small tokenizers. Where a published template has the same format as one of ours, this script checks that
 transformers renders both to the same text.
 
@@ -24,7 +23,6 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 ROOT = Path(__file__).parent.parent
 WHEEL = Path(sys.argv[1])
-KEPT = ["qwen3", "qwen3_training", "qwen2_5", "phi3", "gptoss", "deepseekv3"]
 SAME_FORMAT = {"llama3": "llama3", "gemma": "gemma", "qwen3": "qwen3"}
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 
@@ -191,7 +189,7 @@ program = "import('./src/chat/templates.ts').then((m) => console.log(JSON.string
 command = ["node", "--import", "./scripts/typescript-loader.mjs", "-C", "tsumiki-source", "-e", program]
 ours = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 with zipfile.ZipFile(WHEEL) as wheel:
-    published = {name: wheel.read(f"trl/chat_templates/{name}.jinja").decode() for name in {*KEPT, *SAME_FORMAT.values()}}
+    published = {name: wheel.read(f"trl/chat_templates/{name}.jinja").decode() for name in set(SAME_FORMAT.values())}
 
 own = {name: renderings(source) for name, source in ours.items()}
 for name, other in SAME_FORMAT.items():
@@ -205,7 +203,6 @@ golden = {
     "variables": TOKENS,
     "conversations": CONVERSATIONS,
     "own": own,
-    "published": {name: {"source": published[name], "renderings": renderings(published[name])} for name in KEPT},
     "masks": {model: encoded(model, ours["qwen3"]) for model in ["byte-level", "unigram"]},
     "rules": {name: {"source": source, **rendered(source, CONVERSATIONS["two turns"], False)} for name, source in RULES.items()},
 }

@@ -47,9 +47,8 @@ describe("assistantSpans by diffing", () => {
     }
   });
 
-  it("qwen3 as published, which drops earlier thoughts", () => {
-    const { source } = golden.published.qwen3;
-    const plain = chatTemplate(source, { eos_token: "<|im_end|>" });
+  it("qwen3, which drops earlier thoughts", () => {
+    const plain = chatTemplate(withoutMarks(chatTemplates.qwen3), { eos_token: "<|im_end|>" });
     const marked = chatTemplate(chatTemplates.qwen3);
     for (const name of ["two turns", "system and thoughts", "thoughts in the content", "a tool", "two tools at once"])
       expect(spoken(plain, conversations[name] as Conversation), name).toEqual(
@@ -59,16 +58,6 @@ describe("assistantSpans by diffing", () => {
       "4<|im_end|>",
       "<think>\nThat is six.\n</think>\n\n6<|im_end|>",
     ]);
-  });
-
-  it("every published template that marks nothing: each answer is found, and no question", () => {
-    for (const [name, { source }] of Object.entries(golden.published)) {
-      const template = chatTemplate(source, golden.variables);
-      const { text, spans } = assistantSpans(template, conversations["two turns"] as Conversation);
-      expect(spans, name).toHaveLength(2);
-      expect(spans.map(([start, end]) => text.slice(start, end)).join(""), name).toMatch(/Hi there! 你好 🐋[\s\S]*Fine\./);
-      expect(spans.map(([start, end]) => text.slice(start, end)).join(""), name).not.toMatch(/Hello|How are you/);
-    }
   });
 
   it("templates that refuse unfinished conversations, or hide a turn", () => {

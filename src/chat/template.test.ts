@@ -30,10 +30,6 @@ describe("templates render as in transformers", () => {
     expectRenderings(template, golden.own[name] as Renderings);
   });
 
-  it.each(Object.entries(golden.published))("%s, as published", (_, { source, renderings }) => {
-    expectRenderings(chatTemplate(source, golden.variables), renderings as Renderings);
-  });
-
   it.each(Object.entries(golden.rules))("rules of Jinja: %s", (_, { source, ...expected }) => {
     const template = chatTemplate(source, golden.variables);
     if (template.marksGeneration || !source.includes("filter upper")) expectRendering(template, "two turns", expected, false);
