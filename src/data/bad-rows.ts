@@ -17,6 +17,14 @@ export interface BadRow extends RowPlace {
   readonly problem: string;
 }
 
+/** What became of bad rows, as plain data. */
+export interface BadRowReport {
+  /** How many there were. */
+  readonly count: number;
+  /** The first hundred of them. */
+  readonly listed: readonly BadRow[];
+}
+
 /** "stop" (the default) throws at the first bad row; "skip" leaves bad rows out, counts and lists them. */
 export type BadRowPolicy = "stop" | "skip";
 
@@ -29,8 +37,23 @@ export function describeBadRow({ file, row, line, field, problem }: BadRow): str
   return `${file}, ${place}${field === undefined ? ":" : `, field ${field}:`} ${problem}`;
 }
 
-/** What became of the bad rows of one reading. */
-export class BadRows {
+/** Lines for a person; none when there was no bad row. */
+export function describeBadRows({ count, listed }: BadRowReport): string[] {
+  if (count === 0) return [];
+  const more = count - listed.length;
+  return [
+    `${count.toLocaleString("en-US")} bad row${count === 1 ? " was" : "s were"} left out:`,
+    ...listed.map((row) => `  ${describeBadRow(row)}`),
+    ...(more > 0 ? [`  and ${more.toLocaleString("en-US")} more`] : []),
+  ];
+}
+
+/** What the first bad row is, where they are not to be skipped. */
+export const badRowError = (row: BadRow): TsumikiError =>
+  new TsumikiError("DATA", `${describeBadRow(row)}. Mend it, or leave such rows out with --on-bad-row skip (onBadRow).`);
+
+/** The bad rows of one reading, as they are found. */
+export class BadRows implements BadRowReport {
   readonly policy: BadRowPolicy;
   readonly #listed: BadRow[] = [];
   readonly #counts = new Map<string, number>();
@@ -58,11 +81,7 @@ export class BadRows {
 
   /** @throws TsumikiError DATA that names file, line and field, unless bad rows are to be skipped */
   add(row: BadRow): void {
-    if (this.policy === "stop")
-      throw new TsumikiError(
-        "DATA",
-        `${describeBadRow(row)}. Mend it, or leave such rows out with --on-bad-row skip (onBadRow).`,
-      );
+    if (this.policy === "stop") throw badRowError(row);
     if (row.row <= (this.#last.get(row.file) ?? 0)) return;
     this.#last.set(row.file, row.row);
     this.#counts.set(row.file, (this.#counts.get(row.file) ?? 0) + 1);
@@ -71,12 +90,6 @@ export class BadRows {
 
   /** Lines for a person; none when there was no bad row. */
   describe(): string[] {
-    if (this.count === 0) return [];
-    const more = this.count - this.#listed.length;
-    return [
-      `${this.count.toLocaleString("en-US")} bad row${this.count === 1 ? " was" : "s were"} left out:`,
-      ...this.#listed.map((row) => `  ${describeBadRow(row)}`),
-      ...(more > 0 ? [`  and ${more.toLocaleString("en-US")} more`] : []),
-    ];
+    return describeBadRows(this);
   }
 }

@@ -18,7 +18,7 @@ export {
   type TokenizingProgress,
   tokenFileWriter,
 } from "#platform/data/reading";
-export { type BadRow, type BadRowPolicy, BadRows, describeBadRow, type RowPlace } from "./bad-rows.js";
+export { type BadRow, type BadRowPolicy, type BadRowReport, BadRows, describeBadRow, type RowPlace } from "./bad-rows.js";
 export { type BatchesOptions, batches } from "./batches.js";
 export { type BucketedOptions, bucketedDocuments } from "./bucketed.js";
 export {
@@ -46,6 +46,7 @@ export {
 export * from "./filters/index.js";
 export { type FormatName, formats, type RowFormat, recognizeFormat } from "./formats/formats.js";
 export { type PackedDocuments, type PackedOptions, type PackedText, packed, packedDocuments } from "./packed.js";
+export { describeReading, type ReadingReport } from "./reading-report.js";
 export { renderSvg, type SvgOptions } from "./render-svg.js";
 export { type Cursor, type Dataset, datasetOf, mapped, type Position, repeated, taken } from "./stream/dataset.js";
 export { type InterleaveOptions, interleaved, type WeightedDataset } from "./stream/interleaved.js";

@@ -1,12 +1,14 @@
 /** The data that a recipe asks for: found, read, encoded, packed (Node). */
 
 import { join } from "node:path";
+import { badRowError } from "../data/bad-rows.js";
 import { bucketedDocuments } from "../data/bucketed.js";
 import type { TextExample } from "../data/example.js";
 import { type FileDataset, readExamples } from "../data/examples.node.js";
-import { describeReports, type Filter, filtered } from "../data/filters/filter.js";
+import { type Filter, filtered } from "../data/filters/filter.js";
 import { c4, exactDuplicates, gopherQuality, gopherRepetition, lengthFilter, nearDuplicates } from "../data/filters/index.js";
 import { type PackedDocuments, packedDocuments } from "../data/packed.js";
+import { describeReading, nothingLeftOut, type ReadingReport, renamedFiles } from "../data/reading-report.js";
 import { cacheFolder, corpusBytesFromNpm, corpusPath } from "../data/sources.node.js";
 import { cachedTokens, contentHash } from "../data/tokens/token-cache.node.js";
 import type { TokenDocuments } from "../data/tokens/token-documents.js";
@@ -27,8 +29,12 @@ export interface RunTexts {
   readonly sha256: string;
   /** Whether there may be more than one document. */
   readonly several: boolean;
-  /** What was left out in the latest reading, in lines for a person. */
-  leftOut(): string[];
+  /** What was left out in the latest reading. */
+  report(): ReadingReport;
+  /** Files that lie in the folders and were not read, since their endings are not known. */
+  readonly ignored: readonly string[];
+  /** What the files are read as, which decides besides their content what is read. */
+  readonly kinds: readonly string[];
   readonly progress: FileDataset<unknown>["progress"];
 }
 
@@ -61,11 +67,9 @@ export async function textsOf({ data }: Recipe, signal?: AbortSignal): Promise<R
     },
     sha256: await contentHash(paths, { textField, filters }),
     several: source.files.length > 1 || source.files[0]?.kind !== "text",
-    leftOut: () => [
-      ...(source.ignored.length > 0 ? [`Not read, since their endings are not known: ${source.ignored.join(", ")}`] : []),
-      ...source.badRows.describe(),
-      ...describeReports(kept.reports),
-    ],
+    report: () => ({ files: paths, badRows: source.badRows, filters: kept.reports }),
+    ignored: source.ignored,
+    kinds: source.files.map(({ kind, compression }) => `${kind} ${compression}`),
     progress: source.progress,
   };
 }
@@ -101,23 +105,21 @@ export async function packedTexts(
   { reporter, signal }: { readonly reporter: Reporter; readonly signal: AbortSignal | undefined },
 ): Promise<RunData> {
   const separated = texts.several && tokenizer.tokenToId(endOfText) !== undefined;
-  let read = false;
-  const tokens = await cachedTokens(
-    () => {
-      read = true;
-      return texts.read();
-    },
-    tokenizer,
-    {
-      folder: join(cacheFolder(), "tokens"),
-      content: texts.sha256,
-      ...(separated ? { separator: endOfText } : {}),
-      ...(signal ? { signal } : {}),
-      onProgress: () => reporter.preparing?.("encoding", texts.progress.read, texts.progress.total),
-    },
-  );
-  if (read) for (const line of texts.leftOut()) reporter.message(line);
+  const tokens = await cachedTokens(texts.read, tokenizer, {
+    folder: join(cacheFolder(), "tokens"),
+    content: JSON.stringify([texts.sha256, texts.kinds]),
+    report: texts.report,
+    ...(separated ? { separator: endOfText } : {}),
+    ...(signal ? { signal } : {}),
+    onProgress: () => reporter.preparing?.("encoding", texts.progress.read, texts.progress.total),
+  });
   try {
+    // From the file, not from the reading: tokens that were there already have not been read, but rows may be missing from them too.
+    const report = renamedFiles(tokens.report ?? nothingLeftOut, texts.report().files);
+    const [badRow] = report.badRows.listed;
+    if (badRow && data.onBadRow !== "skip") throw badRowError(badRow); // they were skipped when the tokens were made
+    if (texts.ignored.length > 0) reporter.message(`Not read, since their endings are not known: ${texts.ignored.join(", ")}`);
+    for (const line of describeReading(report)) reporter.message(line);
     const packed = rowsOf(tokens, data, context);
     return { ...packed, documentCount: tokens.starts.length - 1, [Symbol.dispose]: () => tokens[Symbol.dispose]() };
   } catch (error) {

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -70,6 +70,23 @@ describe("a run", () => {
     expect(messages).toMatch(/length: 1 of 62 dropped/);
     expect(messages).toMatch(/exact-duplicates: 1 of 61 dropped/);
     expect(messages).toContain("60 documents, ");
+
+    // The tokens are found now, under other names too, and what they lack is told again.
+    const again = await run({ files: [at("a.jsonl")], onBadRow: "skip", filters: [...filters] });
+    expect(again.messages).toBe(messages);
+    await rename(at("a.jsonl"), at("b.jsonl"));
+    const renamed = await run({ files: [at("b.jsonl")], onBadRow: "skip", filters: [...filters] });
+    expect(renamed.messages).toBe(messages.replaceAll("a.jsonl", "b.jsonl"));
+    expect(await readdir(at("cache/tokens"))).toHaveLength(1);
+  });
+
+  it("does not find tokens of a file that was read as another kind", async () => {
+    await writeFile(at("a.jsonl"), lines(...poems));
+    await run({ files: [at("a.jsonl")] });
+    await rename(at("a.jsonl"), at("a.txt"));
+    const { messages } = await run({ files: [at("a.txt")] });
+    expect(messages).not.toContain("documents");
+    expect(await readdir(at("cache/tokens"))).toHaveLength(2);
   });
 
   it("goes on to the same losses, with the tokens that are kept", async () => {

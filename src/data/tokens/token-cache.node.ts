@@ -7,6 +7,7 @@ import { TsumikiError } from "../../errors.js";
 import type { Tokenizer } from "../../tokenizer/tokenizer.js";
 import type { TextExample } from "../example.js";
 import { unreadableFile } from "../read/bytes.node.js";
+import { nothingLeftOut, type ReadingReport } from "../reading-report.js";
 import { defaultWorkers, type EncodedTexts, type EncodePool, encodePool, encodeTexts } from "./encode-pool.node.js";
 import { type EncodingOptions, separatorId } from "./token-documents.js";
 import { openTokenFile, type TokenFile, tokenFileWriter } from "./token-file.node.js";
@@ -26,11 +27,16 @@ export interface TokenCacheOptions extends EncodingOptions {
   /** Threads that encode. Default: one for each core. */
   readonly workers?: number;
   readonly onProgress?: (progress: TokenizingProgress) => void;
+  /**
+   * What was left out of the data; asked for when all texts have been read, and kept with the tokens: whoever finds them again finds it
+   * in the file's `report`. Default: nothing was.
+   */
+  readonly report?: () => ReadingReport;
   readonly signal?: AbortSignal;
 }
 
-/** Told in the key, so that files of another making are not found. */
-const formatVersion = 1;
+/** Told in the key, so that files of another making are not found. (1 had no report of what was left out.) */
+const formatVersion = 2;
 
 /** What tokens are found by: equal for equal content, tokenizer and separator. */
 export function tokenCacheKey(
@@ -59,7 +65,7 @@ export async function cachedTokens(
   const key = tokenCacheKey(tokenizer, options);
   const path = join(options.folder, `${key}.safetensors`);
   const known = await openTokenFile(path, tokenizer).catch(() => undefined); // absent, or damaged: it is made anew
-  if (known?.key === key) return known;
+  if (known?.key === key && known.report) return known;
   known?.[Symbol.dispose]();
   await writeTokens(texts(), tokenizer, path, key, options);
   return openTokenFile(path, tokenizer);
@@ -79,7 +85,7 @@ async function writeTokens(
   tokenizer: Tokenizer,
   path: string,
   key: string,
-  { onProgress, signal, workers = defaultWorkers(), ...options }: TokenCacheOptions,
+  { onProgress, signal, report = () => nothingLeftOut, workers = defaultWorkers(), ...options }: TokenCacheOptions,
 ): Promise<void> {
   const separator = separatorId(tokenizer, options);
   let pool: EncodePool | undefined;
@@ -130,7 +136,7 @@ async function writeTokens(
     }
     for (const batch of underWay) await write(batch);
     if (progress.documents === 0) throw new TsumikiError("DATA", "The data has no documents: there is nothing to learn from.");
-    await writer.finish({ key, textBytes: progress.textBytes, separator });
+    await writer.finish({ key, textBytes: progress.textBytes, separator, report: report() });
   } catch (cause) {
     const { syscall, path: place, message } = cause as NodeJS.ErrnoException;
     if (cause instanceof TsumikiError || syscall === undefined) throw cause;

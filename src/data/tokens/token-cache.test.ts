@@ -6,6 +6,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { readSafetensors } from "../../checkpoint/safetensors.js";
 import { type Tokenizer, trainTokenizer } from "../../tokenizer/index.js";
 import type { TextExample } from "../example.js";
+import type { ReadingReport } from "../reading-report.js";
 import { cachedTokens, contentHash, type TokenCacheOptions } from "./token-cache.node.js";
 import { encodeDocuments, type TokenDocuments } from "./token-documents.js";
 import { openTokenFile, tokenFileWriter } from "./token-file.node.js";
@@ -106,6 +107,45 @@ describe("cachedTokens", () => {
     (await cachedTokens(texts, other, options()))[Symbol.dispose]();
     expect(read).toBe(4);
     expect(await readdir(folder)).toHaveLength(4);
+  });
+
+  it("keeps what was left out, and tells it again when the tokens are found", async () => {
+    const report: ReadingReport = {
+      files: ["a.jsonl"],
+      badRows: { count: 2, listed: [{ file: "a.jsonl", row: 3, line: 4, field: "text", problem: 'is "\ud83d", or 鲸' }] },
+      filters: [
+        {
+          filter: "length",
+          seen: 5,
+          dropped: 2,
+          reasons: new Map([["too short", 2]]),
+          samples: [{ reason: "too short", excerpt: "no" }],
+        },
+      ],
+    };
+    let told = 0;
+    const make = (more: Partial<TokenCacheOptions> = {}) => cachedTokens(examples(["the whale"]), tokenizer, options(more));
+    const toldOnce = { report: () => ({ ...report, badRows: { ...report.badRows, count: ++told + 1 } }) };
+    using made = await make(toldOnce);
+    using found = await make(toldOnce);
+    expect(told).toBe(1);
+    expect(made.report).toEqual(report);
+    expect(found.report).toEqual(report);
+    using plain = await make({ content: "d" });
+    expect(plain.report).toEqual({ files: [], badRows: { count: 0, listed: [] }, filters: [] });
+  });
+
+  it("is made anew where a file has no report of what was left out", async () => {
+    const make = () => cachedTokens(examples(["the whale swims"]), tokenizer, options());
+    const first = await make();
+    first[Symbol.dispose]();
+    await using writer = await tokenFileWriter(first.path, tokenizer.vocabSize);
+    await writer.append(Int32Array.of(1));
+    writer.addDocument(1);
+    await writer.finish({ key: first.key, textBytes: 1, separator: undefined });
+    using second = await make();
+    expect(second.starts).toEqual(first.starts);
+    expect(second.report).toBeDefined();
   });
 
   it("is made anew when the file is damaged", async () => {

@@ -13,6 +13,7 @@ import { TsumikiError } from "../../errors.js";
 import { writeFileAtomically } from "../../files/atomic.js";
 import type { TypedArray } from "../../graph/dtype.js";
 import type { Tokenizer } from "../../tokenizer/tokenizer.js";
+import { parseReadingReport, type ReadingReport, readingReportText } from "../reading-report.js";
 import { startsOf, type TokenDocuments } from "./token-documents.js";
 
 /** What is known of the tokens besides themselves. */
@@ -21,12 +22,16 @@ export interface TokenFileFacts {
   readonly key: string;
   readonly textBytes: number;
   readonly separator: number | undefined;
+  /** What was left out of the data. Default: it is not told. */
+  readonly report?: ReadingReport;
 }
 
 /** Documents in an open file. */
 export interface TokenFile extends TokenDocuments, Disposable {
   readonly path: string;
   readonly key: string;
+  /** What was left out of the data when the file was made; `undefined` where its maker did not say. */
+  readonly report: ReadingReport | undefined;
 }
 
 /** Collects documents whose number is not known beforehand, in memory that does not grow but for four bytes a document. */
@@ -75,7 +80,7 @@ export async function tokenFileWriter(path: string, vocabSize: number): Promise<
       lengths[documents++] = length;
       inDocuments += length;
     },
-    async finish({ key, textBytes, separator }) {
+    async finish({ key, textBytes, separator, report }) {
       if (inDocuments !== tokenCount)
         throw new TsumikiError("STATE", `${tokenCount} tokens were written to ${path}, but its documents have ${inDocuments}.`);
       const contents = new Map<string, Spool | Uint8Array>([
@@ -94,6 +99,7 @@ export async function tokenFileWriter(path: string, vocabSize: number): Promise<
           key,
           textBytes: String(textBytes),
           ...(separator === undefined ? {} : { separator: String(separator) }),
+          ...(report === undefined ? {} : { report: readingReportText(report) }),
         },
       );
       await writeFileAtomically(path, async (file) => {
@@ -185,6 +191,7 @@ export async function openTokenFile(path: string, tokenizer: Tokenizer): Promise
     starts,
     separator: separator === undefined ? undefined : Number(separator),
     textBytes: Number(metadata.textBytes),
+    report: parseReadingReport(metadata.report),
     read(start, end) {
       const width = tokens.dtype === "uint16" ? 2 : 4;
       const [from, to] = [Math.min(start, starts.at(-1) as number), Math.min(end, starts.at(-1) as number)];
