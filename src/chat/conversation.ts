@@ -23,6 +23,21 @@ export interface ContentPart {
 export const roles = ["system", "developer", "user", "assistant", "tool"] as const;
 export type Role = (typeof roles)[number];
 
+/** What ShareGPT, its relatives and some models call the roles. */
+export const otherRoleNames: Readonly<Record<string, Role>> = {
+  human: "user",
+  gpt: "assistant",
+  chatgpt: "assistant",
+  bing: "assistant",
+  bard: "assistant",
+  bot: "assistant",
+  model: "assistant",
+  observation: "tool",
+  function: "tool",
+  function_response: "tool",
+  ipython: "tool",
+};
+
 export interface Message {
   readonly role: Role;
   /** null, or left out, where an assistant only calls tools. */
@@ -95,42 +110,55 @@ export function parseConversation(value: unknown, place = "The conversation"): C
 }
 
 export interface TurnRules {
+  /** Whether somebody must have spoken before the assistant does. Default true. */
+  readonly needsOpener?: boolean;
   /** For training, an assistant must have spoken; a prompt ends before it does. Default true. */
   readonly needsAssistant?: boolean;
-  readonly place?: string;
 }
 
-/**
- * Checks the order of turns: what the assistant says answers somebody.
- * @throws TsumikiError DATA that names the message
- */
+/** What is wrong with the turns of a conversation. */
+export interface TurnProblem {
+  /** The place in the list of messages: `[2]`, `[2].content`; empty when it is the list as a whole. */
+  readonly at: string;
+  readonly problem: string;
+}
+
+/** What is wrong with the order of turns: what the assistant says answers somebody. `undefined` where nothing is. */
+export function turnProblem(
+  messages: readonly Message[],
+  { needsOpener = true, needsAssistant = true }: TurnRules = {},
+): TurnProblem | undefined {
+  const first = messages.findIndex(({ role }) => role !== "system" && role !== "developer");
+  const opener = messages[first]?.role;
+  if (needsOpener && (opener === "assistant" || opener === "tool"))
+    return {
+      at: `[${first}]`,
+      problem:
+        `the conversation starts with ${opener === "tool" ? "a tool's answer" : "the assistant"}. ` +
+        "Nothing would be there to answer: begin with a user's message, or leave this one out.",
+    };
+  if (needsAssistant && !messages.some(({ role }) => role === "assistant")) {
+    const speakers = [...new Set(messages.map(({ role }) => role))].join(", ");
+    return { at: "", problem: `there is no assistant in the conversation (only ${speakers}): nothing is there to learn to say.` };
+  }
+  return undefined;
+}
+
+/** @throws TsumikiError DATA that names the message whose turn it is not, or that says nothing */
 export function checkTurns(
   { messages }: Conversation,
-  { needsAssistant = true, place = "The conversation" }: TurnRules = {},
+  { place = "The conversation", ...rules }: TurnRules & { readonly place?: string } = {},
 ): void {
-  const first = messages.findIndex(({ role }) => role !== "system" && role !== "developer");
-  if (messages[first]?.role === "assistant" || messages[first]?.role === "tool") {
-    const opener = messages[first]?.role === "tool" ? "a tool's answer" : "the assistant";
-    const advice = "Nothing would be there to answer: begin with a user's message, or leave this one out.";
-    throw badConversation(place, `messages[${first}].role`, `the conversation starts with ${opener}. ${advice}`);
-  }
-  for (const [i, { role, content, tool_calls }] of messages.entries()) {
-    const callsTools = role === "assistant" && (tool_calls?.length ?? 0) > 0;
-    if ((content === undefined || content === null) && !callsTools)
-      throw badConversation(
-        place,
-        `messages[${i}].content`,
-        "it is missing. Only an assistant that calls tools may say nothing.",
-      );
-  }
-  if (needsAssistant && !messages.some(({ role }) => role === "assistant")) {
-    const advice = "There is nothing to learn from it; as a prompt, render it with the generation prompt.";
-    throw badConversation(
-      place,
-      "messages",
-      `there is no assistant in the conversation (${messages.length} messages). ${advice}`,
-    );
-  }
+  const wrong = turnProblem(messages, rules) ?? silentTurn(messages);
+  if (wrong) throw badConversation(place, `messages${wrong.at}`, wrong.problem);
+}
+
+function silentTurn(messages: readonly Message[]): TurnProblem | undefined {
+  const silent = messages.findIndex(
+    ({ role, content, tool_calls }) => !(role === "assistant" && tool_calls?.length) && (content ?? undefined) === undefined,
+  );
+  if (silent < 0) return undefined;
+  return { at: `[${silent}].content`, problem: "it is missing. Only an assistant that calls tools may say nothing." };
 }
 
 const badConversation = (place: string, field: string, problem: string): TsumikiError =>
@@ -148,20 +176,10 @@ function describeIssue(issue: z.core.$ZodIssue | undefined, value: unknown): str
   for (const key of path) given = (given as Record<PropertyKey, unknown> | null | undefined)?.[key];
   if (path.at(-1) === "role" && typeof given === "string") {
     const known = `Known roles are ${roles.join(", ")}.`;
-    const usual = usualNames.get(given.toLowerCase());
+    const name = given.toLowerCase();
+    const usual = Object.hasOwn(otherRoleNames, name) ? otherRoleNames[name] : undefined;
     return `the role ${JSON.stringify(given)} is unknown. ${known}${usual ? ` It is usually written "${usual}" here.` : ""}`;
   }
   const shown = given === undefined ? "it is missing" : `${JSON.stringify(given).slice(0, 80)} was given`;
   return `${shown}, but ${issue?.message ?? "a conversation was expected"}.`;
 }
-
-/** What other formats call the roles. */
-const usualNames = new Map<string, Role>([
-  ["human", "user"],
-  ["gpt", "assistant"],
-  ["bot", "assistant"],
-  ["model", "assistant"],
-  ["function", "tool"],
-  ["observation", "tool"],
-  ["ipython", "tool"],
-]);

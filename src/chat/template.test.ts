@@ -55,8 +55,8 @@ describe("renderConversation", () => {
   };
 
   it.each([
-    ["starts with the assistant", { messages: [answer, question] }, /line 7, messages\[0\]\.role: .*starts with the assistant/],
-    ["starts with it after the system", { messages: [{ role: "system", content: "s" }, answer] }, /messages\[1\]\.role/],
+    ["starts with the assistant", { messages: [answer, question] }, /line 7, messages\[0\]: .*starts with the assistant/],
+    ["starts with it after the system", { messages: [{ role: "system", content: "s" }, answer] }, /messages\[1\]: /],
     ["starts with a tool", { messages: [{ role: "tool", content: "s" }, answer] }, /starts with a tool's answer/],
     ["never has an assistant", { messages: [question] }, /line 7, messages: there is no assistant/],
     [

@@ -166,9 +166,19 @@ describe("a row", () => {
       /is "narrator", expected one of/,
     ],
     ["no role", { messages: [{ content: "a" }] }, "messages[0].role", /is nothing/],
-    ["the assistant first", { messages: [assistant("a"), user("b")] }, "messages[0]", /is the assistant's/],
-    ["a tool first", { messages: [{ role: "tool", content: "a" }, assistant("b")] }, "messages[0]", /is a tool's/],
-    ["no assistant", { conversations: [{ from: "human", value: "a" }] }, "conversations", /no turn of the assistant/],
+    ["the assistant first", { messages: [assistant("a"), user("b")] }, "messages[0]", /starts with the assistant/],
+    [
+      "a tool first",
+      { messages: [{ role: "tool", content: "a" }, assistant("b")] },
+      "messages[0].role",
+      /starts with a tool's answer/,
+    ],
+    [
+      "no assistant",
+      { conversations: [{ from: "human", value: "a" }] },
+      "conversations",
+      /no assistant in the conversation \(only user\)/,
+    ],
     ["an empty turn", { messages: [user("a"), assistant("")] }, "messages[1].content", /empty/],
     ["an image", { messages: [{ role: "user", content: [{ type: "image_url" }] }] }, "messages[0].content[0]", /image_url/],
     [
@@ -179,6 +189,13 @@ describe("a row", () => {
     ],
     ["tools that are no list", { messages: [user("a"), assistant("b")], tools: 5 }, "tools", /expected a list/],
     ["nothing to prefer", { prompt: "a", chosen: "b", rejected: "b" }, "rejected", /same as chosen/],
+    ["a prompt that the assistant begins", { prompt: [assistant("a")], chosen: "b", rejected: "c" }, "prompt[0]", /starts with/],
+    [
+      "preferred turns that the assistant begins",
+      { chosen: [assistant("a"), assistant("b")], rejected: [assistant("a"), assistant("c")] },
+      "chosen[0]",
+      /starts with/,
+    ],
     ["no prompt", { chosen: "b", rejected: "c" }, "prompt", /is missing/],
     [
       "an answer that only repeats the prompt",

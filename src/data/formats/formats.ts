@@ -1,6 +1,6 @@
 /** The formats of rows that are known here: how each is told by its fields, and what its rows mean. */
 
-import type { Message } from "../../chat/conversation.js";
+import { type Message, turnProblem } from "../../chat/conversation.js";
 import type { Example, ExampleKind } from "../example.js";
 import { FieldProblem, has, isRow, listOf, type Row, show, soundText, wholeText } from "./field-problem.js";
 import { messagesOf, toolsOf } from "./messages.js";
@@ -62,6 +62,8 @@ const preference: RowFormat = {
     const repeated = given === undefined ? shared : Math.min(shared, startsWith(chosen, given) ? given.length : 0);
     const prompt = given ?? chosen.slice(0, shared);
     if (prompt.length === 0) throw new FieldProblem("prompt", "is missing, and chosen and rejected do not begin alike");
+    const wrong = turnProblem(prompt, { needsAssistant: false });
+    if (wrong) throw new FieldProblem(`${given ? "prompt" : "chosen"}${wrong.at}`, wrong.problem);
     const answers = (turns: readonly Message[], field: string) => {
       if (turns.length === repeated) throw new FieldProblem(field, "says nothing beyond the prompt");
       return turns.slice(repeated);
@@ -211,7 +213,7 @@ const systemTurn = (row: Row): readonly Message[] =>
 const turnsOrText = (value: unknown, field: string, role: "user" | "assistant"): readonly Message[] =>
   typeof value === "string"
     ? [{ role, content: wholeText(value, field) }]
-    : messagesOf(value, field, { opened: false, answered: role === "assistant" });
+    : messagesOf(value, field, { needsOpener: false, needsAssistant: role === "assistant" });
 
 const sameTurn = (a: Message | undefined, b: Message | undefined): boolean => JSON.stringify(a) === JSON.stringify(b);
 

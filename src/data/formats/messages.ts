@@ -1,52 +1,26 @@
 /** Turns of a conversation, in the spellings that data has. */
 
-import { type Message, type Role, roles, type Tool, type ToolCall } from "../../chat/conversation.js";
+import {
+  type Message,
+  otherRoleNames,
+  type Role,
+  roles,
+  type Tool,
+  type ToolCall,
+  type TurnRules,
+  turnProblem,
+} from "../../chat/conversation.js";
 import { FieldProblem, has, isRow, listOf, type Row, show, soundText } from "./field-problem.js";
-
-/** What ShareGPT and its relatives call the roles. */
-const otherRoleNames: Readonly<Record<string, Role>> = {
-  human: "user",
-  gpt: "assistant",
-  chatgpt: "assistant",
-  bing: "assistant",
-  bard: "assistant",
-  model: "assistant",
-  observation: "tool",
-  function: "tool",
-  function_response: "tool",
-};
-
-/** How a list of turns is checked. */
-export interface TurnRules {
-  /** Whether somebody must have spoken before the assistant does. Default true. */
-  readonly opened?: boolean;
-  /** Whether the assistant must speak at all. Default true. */
-  readonly answered?: boolean;
-}
 
 /**
  * The turns in `value`: objects with `role` and `content` (OpenAI, MiniMind) or `from` and `value` (ShareGPT).
  *
  * @throws FieldProblem naming the turn: an unknown role, no content, an assistant that speaks first or never
  */
-export function messagesOf(
-  value: unknown,
-  field: string,
-  { opened = true, answered = true }: TurnRules = {},
-): readonly Message[] {
+export function messagesOf(value: unknown, field: string, rules: TurnRules = {}): readonly Message[] {
   const messages = listOf(value, field).map((turn, i) => messageOf(turn, `${field}[${i}]`));
-  const first = messages.findIndex(({ role }) => role !== "system" && role !== "developer");
-  const opener = messages[first]?.role;
-  if (opened && (opener === "assistant" || opener === "tool"))
-    throw new FieldProblem(
-      `${field}[${first}]`,
-      `is ${opener === "tool" ? "a tool's" : "the assistant's"}, but nobody has said anything before: expected a user`,
-    );
-  if (answered && !messages.some(({ role }) => role === "assistant"))
-    throw new FieldProblem(
-      field,
-      `has no turn of the assistant (there are ${[...new Set(messages.map(({ role }) => role))].join(", ")})`,
-    );
+  const wrong = turnProblem(messages, rules);
+  if (wrong) throw new FieldProblem(`${field}${wrong.at}`, wrong.problem);
   return messages;
 }
 
@@ -76,7 +50,7 @@ function messageOf(turn: unknown, field: string): Message {
 }
 
 function roleOf(value: unknown, field: string): Role {
-  const role = typeof value === "string" ? (otherRoleNames[value] ?? value) : value;
+  const role = typeof value === "string" && Object.hasOwn(otherRoleNames, value) ? otherRoleNames[value] : value;
   if ((roles as readonly unknown[]).includes(role)) return role as Role;
   throw new FieldProblem(field, `is ${show(value)}, expected one of ${[...roles, ...Object.keys(otherRoleNames)].join(", ")}`);
 }
