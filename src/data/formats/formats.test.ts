@@ -170,7 +170,7 @@ describe("a row", () => {
     [
       "a tool first",
       { messages: [{ role: "tool", content: "a" }, assistant("b")] },
-      "messages[0].role",
+      "messages[0]",
       /starts with a tool's answer/,
     ],
     [
