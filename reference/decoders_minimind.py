@@ -4,7 +4,8 @@ Run: python reference/decoders_minimind.py        (see reference/golden.py for t
 
 Written from the description of its architecture (https://github.com/jingyaogong/minimind): a Llama with tied embeddings whose
 third release normalizes queries and keys, and whose blocks may be experts behind a softmax router; the second release has
-shared experts besides and no such normalization. YaRN stretches positions when `inference_rope_scaling` is set.
+shared experts besides and no such normalization. YaRN stretches positions when `inference_rope_scaling` is set. Experts are
+balanced by Mixtral's loss.
 """
 
 import math
@@ -12,6 +13,8 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 from decoders import VOCABULARY, compute, weight
 from golden import FOLDER, save, versions
@@ -93,6 +96,7 @@ class Experts(nn.Module):
         self.chosen, self.normalize = config["num_experts_per_tok"], config["norm_topk_prob"]
 
     def forward(self, x):
+        self.logits = self.gate(x).flatten(0, 1)
         values, indices = self.gate(x).softmax(-1).topk(self.chosen, -1)
         if self.normalize and not (self.second and self.chosen == 1):
             values = values / (values.sum(-1, keepdim=True) + 1e-20)
@@ -127,13 +131,17 @@ class MiniMind(nn.Module):
         super().__init__()
         self.model, self.config = Decoder(config), config
 
-    def forward(self, input_ids, attention_mask, use_cache=False):
+    def forward(self, input_ids, attention_mask, use_cache=False, output_router_logits=False):
         length = input_ids.shape[1]
         mask = torch.full((length, length), float("-inf")).triu(1) + (1 - attention_mask[:, None, None].float()) * -1e9
         x = self.model.embed_tokens(input_ids)
         for layer in self.model.layers:
             x = layer(x, *rotation(self.config, length), mask)
         self.logits = self.model.norm(x) @ self.model.embed_tokens.weight.T
+        if output_router_logits:
+            experts = [layer.mlp for layer in self.model.layers]
+            routers = tuple(mixture.logits for mixture in experts)
+            self.aux_loss = load_balancing_loss_func(routers, len(experts[0].experts), experts[0].chosen, attention_mask)
         return self
 
 
@@ -147,8 +155,10 @@ YARN = dict(beta_fast=4, beta_slow=1, factor=4, original_max_position_embeddings
 
 CASES = {
     "minimind": dict(BASE, head_dim=8, num_experts=4, inference_rope_scaling=True, rope_scaling=YARN),
-    "minimind-moe": dict(BASE, use_moe=True, num_experts=4, num_experts_per_tok=1, moe_intermediate_size=12, norm_topk_prob=True),
-    "minimind2-moe": dict(BASE, use_moe=True, n_routed_experts=4, n_shared_experts=2, num_experts_per_tok=2, norm_topk_prob=True),
+    "minimind-moe": dict(BASE, use_moe=True, num_experts=4, num_experts_per_tok=1, moe_intermediate_size=12, norm_topk_prob=True,
+                         router_aux_loss_coef=0.5),
+    "minimind2-moe": dict(BASE, intermediate_size=12, use_moe=True, n_routed_experts=4, n_shared_experts=2, num_experts_per_tok=2,
+                          norm_topk_prob=True, aux_loss_alpha=0.5),
 }
 
 if __name__ == "__main__":
@@ -159,7 +169,8 @@ if __name__ == "__main__":
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(weight(name, tuple(parameter.shape)))
-        tensors = compute(model, dict)
+        balancing = config.get("router_aux_loss_coef", config.get("aux_loss_alpha")) if config["use_moe"] else None
+        tensors = compute(model, dict, balancing)
         about = {
             "model": "MiniMind, written anew in PyTorch, float32, weights by formula",
             "saved": {"config": config, "tensors": {name: list(p.shape) for name, p in model.named_parameters()}},

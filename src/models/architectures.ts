@@ -9,7 +9,7 @@ import type { CausalLM } from "./causal-lm.js";
 import { cohere, cohere2 } from "./configs/cohere.js";
 import type { Architecture, HuggingFaceConfig } from "./configs/entries.js";
 import { gemma2, gemma3 } from "./configs/gemma.js";
-import { bloom, gpt2, gptj, gptNeoX, phi } from "./configs/gpt-family.js";
+import { bloom, gpt2, gptj, gptNeoX, phi, phi3 } from "./configs/gpt-family.js";
 import { llamaFamily } from "./configs/llama-family.js";
 import { olmo2 } from "./configs/olmo2.js";
 import { recurrentLM } from "./recurrent-lm.js";
@@ -18,7 +18,7 @@ export type { HuggingFaceConfig } from "./configs/entries.js";
 
 /** By `model_type`. */
 const architectures: Record<string, Architecture> = {
-  ...{ gpt2, gptj, gpt_neox: gptNeoX, bloom, phi },
+  ...{ gpt2, gptj, gpt_neox: gptNeoX, bloom, phi, phi3 },
   ...llamaFamily,
   ...{ gemma2, gemma3_text: gemma3, olmo2, cohere, cohere2, recurrent_lm: recurrentLM },
 };

@@ -15,4 +15,5 @@ export { attentionOf, feedForwardOf, Llama, LlamaLayer } from "./llama.js";
 export type { LlamaConfig, LlamaExperts, LlamaModelType, LlamaOptions } from "./llama-options.js";
 export { Olmo2, type Olmo2Config, Olmo2Layer, type Olmo2Options } from "./olmo2.js";
 export { Phi, type PhiConfig, PhiLayer, type PhiOptions } from "./phi.js";
+export { Phi3, type Phi3Config, Phi3Layer, type Phi3Options } from "./phi3.js";
 export { RecurrentLM, type RecurrentLMConfig, type RecurrentLMOptions } from "./recurrent-lm.js";

@@ -125,7 +125,7 @@ export class Llama extends CausalLM {
     return this.within(() => {
       const routings: Routing[] = [];
       const loss = this.lossOf(this.hiddenStates(ids, options, routings), labels);
-      return routings.length === 0 ? loss : add(loss, mul(loadBalancingLoss(routings), balancing));
+      return routings.length === 0 ? loss : add(loss, mul(loadBalancingLoss(routings, options.keys), balancing));
     });
   }
 

@@ -8,14 +8,14 @@ import { ArgumentError } from "../errors.js";
 import { customGradient } from "../graph/custom-gradient.js";
 import { type Dim, mulDims } from "../graph/dim.js";
 import { constant } from "../graph/leaves.js";
-import { add, div, mul } from "../graph/ops/arithmetic.js";
+import { add, div, maximum, mul } from "../graph/ops/arithmetic.js";
 import { cast } from "../graph/ops/cast.js";
 import { equal } from "../graph/ops/compare.js";
 import { cumulativeSum } from "../graph/ops/cumulative.js";
 import { gather, takeAlong } from "../graph/ops/indexing.js";
 import { matmul } from "../graph/ops/matmul.js";
 import { nonZero } from "../graph/ops/nonzero.js";
-import { mean, numberOfElements, sum } from "../graph/ops/reduce.js";
+import { numberOfElements, sum } from "../graph/ops/reduce.js";
 import { reshape, squeeze } from "../graph/ops/shape.js";
 import { concat } from "../graph/ops/shape-slice.js";
 import { softmax } from "../graph/ops/softmax.js";
@@ -149,31 +149,37 @@ function combine(outputs: readonly Tensor[], order: readonly Tensor[], places: T
  * experts · Σ over experts of (share of the choices' tokens) · (mean probability): 'expertsPerToken' when all are used alike, more
  * when some are preferred (Fedus et al. 2022, "Switch transformers", equations 4–6). Layers count together, as in Mixtral.
  *
+ * @param real which tokens count and are not padding, bool [batch, seq]. Default: all.
  * @returns a scalar
  */
-export function loadBalancingLoss(routings: readonly Routing[]): Tensor {
+export function loadBalancingLoss(routings: readonly Routing[], real?: Tensor): Tensor {
   const [first] = routings;
   if (!first) throw new ArgumentError("loadBalancingLoss: there is no routing to balance.");
-  const experts = first.probabilities.size(1) as number;
-  const average = (parts: readonly Tensor[]) =>
-    div(
-      parts.reduce((a, b) => add(a, b)),
-      parts.length,
+  const [tokens, experts] = first.probabilities.shape as unknown as readonly [Dim, number];
+  const counted = real && reshape(cast(real, "float32"), [tokens, 1]);
+  const total = counted ? maximum(sum(counted), 1) : numberOfElements([tokens], "float32");
+  /** Mean over tokens and layers, for each expert: [experts] */
+  const average = (perLayer: (routing: Routing) => Tensor) => {
+    const summed = routings.map((routing) => {
+      const perToken = perLayer(routing); // [tokens, experts]
+      return sum(counted ? mul(perToken, counted) : perToken, { axes: [0] });
+    });
+    return div(
+      summed.reduce((a, b) => add(a, b)),
+      mul(total, routings.length),
     );
-  const shares = average(routings.map(({ chosen }) => shareOfTokens(chosen, experts)));
-  const probabilities = average(routings.map((routing) => mean(routing.probabilities, { axes: [0] })));
+  };
+  const shares = average(({ chosen }) => choicesOf(chosen, experts));
+  const probabilities = average((routing) => routing.probabilities);
   return mul(sum(mul(shares, probabilities)), experts);
 }
 
-/** How many of the tokens chose each expert, as a share: [experts] */
-function shareOfTokens(chosen: Tensor, experts: number): Tensor {
-  const choices = mulDims(...chosen.shape);
-  const isOf = equal(
-    reshape(chosen, [choices, 1]),
-    constant(
-      Array.from({ length: experts }, (_, e) => e),
-      "int64",
-    ),
+/** 1 where a token chose an expert, else 0: float [tokens, experts] */
+function choicesOf(chosen: Tensor, experts: number): Tensor {
+  const numbers = constant(
+    Array.from({ length: experts }, (_, e) => e),
+    "int64",
   );
-  return div(sum(cast(isOf, "float32"), { axes: [0] }), numberOfElements([chosen.size(0)], "float32"));
+  const isOf = equal(reshape(chosen, [chosen.size(0), chosen.size(1), 1]), numbers); // [tokens, expertsPerToken, experts]
+  return sum(cast(isOf, "float32"), { axes: [1] });
 }

@@ -1,6 +1,6 @@
 /** Rotary frequencies, and the ways to stretch them to contexts longer than a model was trained on. */
 
-import { TsumikiError } from "../errors.js";
+import { ArgumentError, TsumikiError } from "../errors.js";
 
 /** How rotary frequencies are stretched; names as in `rope_scaling` of Hugging Face's `config.json`. */
 export type RopeScaling =
@@ -10,6 +10,7 @@ export type RopeScaling =
   /** The base grows with the length at hand once that passes the original context ("dynamic NTK", bloc97 and emozilla 2023). */
   | { readonly ropeType: "dynamic"; readonly factor: number }
   | YarnScaling
+  | LongRopeScaling
   | Llama3Scaling;
 
 /** Peng et al. 2023, "YaRN", section 3: interpolation for slow frequencies, none for fast ones, and sharper attention. */
@@ -28,6 +29,22 @@ export interface YarnScaling {
   readonly truncate?: boolean | undefined;
 }
 
+/**
+ * Ding et al. 2024, "LongRoPE": a divisor for each pair, found by search; one set for texts within the original context, one for
+ * longer ones.
+ */
+export interface LongRopeScaling {
+  readonly ropeType: "longrope";
+  /** How many times the original context the model reaches. */
+  readonly factor: number;
+  readonly originalMaxPositionEmbeddings: number;
+  /** What the frequency of each pair is divided by, in texts up to the original context and in longer ones. */
+  readonly shortFactor: readonly number[];
+  readonly longFactor: readonly number[];
+  /** Factor on queries and keys. Default √(1 + ln(factor) / ln(original context)). */
+  readonly attentionFactor?: number | undefined;
+}
+
 /** Grattafiori et al. 2024, "The Llama 3 herd of models", as released with 3.1: by wavelength, with a smooth passage between. */
 export interface Llama3Scaling {
   readonly ropeType: "llama3";
@@ -37,7 +54,14 @@ export interface Llama3Scaling {
   readonly originalMaxPositionEmbeddings: number;
 }
 
-export const ropeTypes = ["default", "linear", "dynamic", "yarn", "llama3"] as const satisfies readonly RopeScaling["ropeType"][];
+export const ropeTypes = [
+  "default",
+  "linear",
+  "dynamic",
+  "yarn",
+  "longrope",
+  "llama3",
+] as const satisfies readonly RopeScaling["ropeType"][];
 
 /** θ^(−2i/dim) for each pair i: radians a position (Su et al. 2021, equation 15). */
 export const rotaryFrequencies = (dim: number, theta: number): number[] =>
@@ -46,6 +70,8 @@ export const rotaryFrequencies = (dim: number, theta: number): number[] =>
 export interface StretchedRotation {
   /** Radians a position, for each pair. */
   readonly frequencies: readonly number[];
+  /** Other frequencies for texts that are longer than `length`. */
+  readonly beyond?: { readonly length: number; readonly frequencies: readonly number[] };
   /** Factor on rotated queries and keys. */
   readonly attentionFactor: number;
 }
@@ -61,6 +87,8 @@ export function stretchedRotation(dim: number, theta: number, scaling: RopeScali
       return { frequencies: frequencies.map((frequency) => frequency / scaling.factor), attentionFactor: 1 };
     case "yarn":
       return yarn(dim, theta, frequencies, scaling);
+    case "longrope":
+      return longRope(frequencies, scaling);
     case "llama3":
       return { frequencies: frequencies.map((frequency) => llama3(frequency, scaling)), attentionFactor: 1 };
     default:
@@ -91,6 +119,22 @@ function yarn(dim: number, theta: number, frequencies: readonly number[], scalin
 function yarnAttentionFactor({ factor, mscale, mscaleAllDim }: YarnScaling): number {
   const sharpening = (m: number) => (factor <= 1 ? 1 : 0.1 * m * Math.log(factor) + 1);
   return mscale && mscaleAllDim ? sharpening(mscale) / sharpening(mscaleAllDim) : sharpening(1);
+}
+
+function longRope(frequencies: readonly number[], scaling: LongRopeScaling): StretchedRotation {
+  const { factor, originalMaxPositionEmbeddings: length, shortFactor, longFactor } = scaling;
+  const divided = (by: readonly number[], name: string) => {
+    if (by.length !== frequencies.length)
+      throw new ArgumentError(
+        `LongRoPE: ${name} has ${by.length} values, but ${frequencies.length} pairs of features are turned.`,
+      );
+    return frequencies.map((frequency, i) => frequency / (by[i] as number));
+  };
+  return {
+    frequencies: divided(shortFactor, "shortFactor"),
+    beyond: { length, frequencies: divided(longFactor, "longFactor") },
+    attentionFactor: scaling.attentionFactor ?? (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(length))),
+  };
 }
 
 function llama3(frequency: number, scaling: Llama3Scaling): number {

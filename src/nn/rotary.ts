@@ -5,12 +5,14 @@ import type { Dim } from "../graph/dim.js";
 import { constant } from "../graph/leaves.js";
 import { add, cos, exp, log, maximum, mul, neg, sin, sub } from "../graph/ops/arithmetic.js";
 import { cast } from "../graph/ops/cast.js";
+import { greater } from "../graph/ops/compare.js";
 import { max } from "../graph/ops/reduce.js";
 import { rope } from "../graph/ops/rope.js";
+import { where } from "../graph/ops/select.js";
 import { reshape } from "../graph/ops/shape.js";
 import { concat, split } from "../graph/ops/shape-slice.js";
 import type { Tensor } from "../graph/tensor.js";
-import { type RopeScaling, stretchedRotation } from "./rope-scaling.js";
+import { type RopeScaling, type StretchedRotation, stretchedRotation } from "./rope-scaling.js";
 
 export interface RotaryOptions {
   readonly headDim: number;
@@ -40,14 +42,15 @@ export class Rotary {
       throw new ArgumentError(`Rotary positions turn pairs: ${rotaryDim} of ${headDim} features cannot be rotated.`);
     this.#rotaryDim = rotaryDim;
     this.#interleaved = interleaved;
-    const { frequencies, attentionFactor } = stretchedRotation(rotaryDim, theta, scaling);
+    const rotation = stretchedRotation(rotaryDim, theta, scaling);
     const column = positions.rank === 1 ? [-1, 1] : [positions.size(0), 1, positions.size(1), 1];
     const places = cast(positions, "float32");
-    const angles = mul(
-      reshape(places, column),
-      scaling.ropeType === "dynamic" ? dynamicFrequencies(places, scaling.factor, theta, options) : constant(frequencies),
-    );
-    const stretched = (x: Tensor) => (attentionFactor === 1 ? x : mul(x, attentionFactor));
+    const frequencies =
+      scaling.ropeType === "dynamic"
+        ? dynamicFrequencies(places, scaling.factor, theta, options)
+        : frequenciesAt(places, rotation);
+    const angles = mul(reshape(places, column), frequencies);
+    const stretched = (x: Tensor) => (rotation.attentionFactor === 1 ? x : mul(x, rotation.attentionFactor));
     this.#cos = stretched(cos(angles));
     this.#sin = stretched(sin(angles));
   }
@@ -62,6 +65,15 @@ export class Rotary {
   }
 }
 
+/** How many positions there are up to the largest at hand. */
+const lengthAtHand = (places: Tensor): Tensor => add(max(places), 1);
+
+/** Keys that are already in a cache keep the rotation they had, also when a text outgrows its first frequencies. */
+function frequenciesAt(places: Tensor, { frequencies, beyond }: StretchedRotation): Tensor {
+  const within = constant(frequencies);
+  return beyond ? where(greater(lengthAtHand(places), beyond.length), constant(beyond.frequencies), within) : within;
+}
+
 /**
  * Frequencies whose base is θ · (factor·length/original − (factor − 1))^(dim/(dim−2)), where `length` reaches to the largest
  * position at hand and counts as the original context at least. Keys that are already in a cache keep the rotation they had.
@@ -69,7 +81,7 @@ export class Rotary {
 function dynamicFrequencies(places: Tensor, factor: number, theta: number, options: RotaryOptions): Tensor {
   const { headDim, rotaryDim: dim = headDim, maxPositionEmbeddings: original } = options;
   if (original === undefined) throw new ArgumentError("Dynamic rotary scaling needs maxPositionEmbeddings: where it begins.");
-  const length = maximum(add(max(places), 1), original);
+  const length = maximum(lengthAtHand(places), original);
   const stretch = sub(mul(length, factor / original), factor - 1);
   const logBase = add(mul(log(stretch), dim / (dim - 2)), Math.log(theta));
   const exponents = constant(Array.from({ length: dim / 2 }, (_, i) => (2 * i) / dim)); // [dim / 2]

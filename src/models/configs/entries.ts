@@ -82,11 +82,13 @@ const rope = z
     truncate: z.boolean().nullish(),
     low_freq_factor: positive.nullish(),
     high_freq_factor: positive.nullish(),
+    short_factor: z.array(positive).nullish(),
+    long_factor: z.array(positive).nullish(),
   })
   .nullish()
   .superRefine((given, context) => {
     for (const name of required[given?.rope_type ?? given?.type ?? "default"])
-      if (typeof given?.[name] !== "number")
+      if (given?.[name] == null)
         context.addIssue({ code: "custom", path: [name], message: `${given?.rope_type ?? given?.type} needs it` });
   });
 
@@ -95,6 +97,7 @@ const required = {
   linear: ["factor"],
   dynamic: ["factor"],
   yarn: ["factor"],
+  longrope: ["short_factor", "long_factor"],
   llama3: ["factor", "low_freq_factor", "high_freq_factor"],
 } as const;
 
@@ -106,6 +109,8 @@ export const ropeEntries = {
   rope_scaling: rope,
   rope_parameters: rope,
   max_position_embeddings: count,
+  /** The context before it was stretched, where it does not stand beside the rest (Phi 3). */
+  original_max_position_embeddings: count.nullish(),
 };
 
 interface RopeGiven {
@@ -114,6 +119,15 @@ interface RopeGiven {
   readonly rope_scaling?: Rope;
   readonly rope_parameters?: Rope;
   readonly max_position_embeddings: number;
+  readonly original_max_position_embeddings?: number | null | undefined;
+}
+
+type RopeName = "rope_theta" | "partial_rotary_factor" | "rope_scaling" | "rope_parameters" | "original_max_position_embeddings";
+
+/** The entries that are not about rotary positions. */
+export function withoutRope<T extends RopeGiven>(config: T): Omit<T, RopeName> {
+  const { rope_theta, partial_rotary_factor, rope_scaling, rope_parameters, original_max_position_embeddings, ...plain } = config;
+  return plain;
 }
 
 export interface RopeSettings {
@@ -127,20 +141,19 @@ export function ropeSettings(given: RopeGiven, defaultTheta = 10_000, defaultSha
   const rope = given.rope_scaling ?? given.rope_parameters;
   return {
     ropeTheta: rope?.rope_theta ?? given.rope_parameters?.rope_theta ?? given.rope_theta ?? defaultTheta,
-    ropeScaling: ropeScaling(rope, given.max_position_embeddings),
+    ropeScaling: ropeScaling(rope, given),
     partialRotaryFactor:
       rope?.partial_rotary_factor ?? given.rope_parameters?.partial_rotary_factor ?? given.partial_rotary_factor ?? defaultShare,
   };
 }
 
-function ropeScaling(rope: Rope, maxPositionEmbeddings: number): RopeScaling | null {
+function ropeScaling(rope: Rope, given: RopeGiven): RopeScaling | null {
   const ropeType = rope?.rope_type ?? rope?.type ?? "default";
   const number = (name: "factor" | "low_freq_factor" | "high_freq_factor") => rope?.[name] ?? 1;
   const optional = <T>(value: T | null | undefined) => value ?? undefined;
-  const [factor, originalMaxPositionEmbeddings] = [
-    number("factor"),
-    rope?.original_max_position_embeddings ?? maxPositionEmbeddings,
-  ];
+  const factor = number("factor");
+  const originalMaxPositionEmbeddings =
+    given.original_max_position_embeddings ?? rope?.original_max_position_embeddings ?? given.max_position_embeddings;
   switch (ropeType) {
     case "default":
       return null;
@@ -153,6 +166,12 @@ function ropeScaling(rope: Rope, maxPositionEmbeddings: number): RopeScaling | n
         ...{ betaFast: optional(rope?.beta_fast), betaSlow: optional(rope?.beta_slow) },
         ...{ attentionFactor: optional(rope?.attention_factor), truncate: optional(rope?.truncate) },
         ...{ mscale: optional(rope?.mscale), mscaleAllDim: optional(rope?.mscale_all_dim) },
+      };
+    case "longrope":
+      return {
+        ...{ ropeType, factor: rope?.factor ?? given.max_position_embeddings / originalMaxPositionEmbeddings },
+        ...{ originalMaxPositionEmbeddings, attentionFactor: optional(rope?.attention_factor) },
+        ...{ shortFactor: rope?.short_factor ?? [], longFactor: rope?.long_factor ?? [] },
       };
     case "llama3":
       return {

@@ -1,4 +1,4 @@
-/** `config.json` of GPT-2 and of those that followed it: GPT-J, GPT-NeoX, BLOOM, Phi. */
+/** `config.json` of GPT-2 and of those that followed it: GPT-J, GPT-NeoX, BLOOM, Phi 1 to 4. */
 
 import * as z from "zod";
 import { Bloom } from "../bloom.js";
@@ -6,6 +6,7 @@ import { GPTNeoX } from "../gpt-neox.js";
 import { GPT2 } from "../gpt2.js";
 import { GPTJ } from "../gptj.js";
 import { Phi } from "../phi.js";
+import { Phi3 } from "../phi3.js";
 import {
   activation,
   architecture,
@@ -19,6 +20,7 @@ import {
   ropeSettings,
   share,
   snakeKeys,
+  withoutRope,
 } from "./entries.js";
 
 const deviation = z.number().positive().default(0.02);
@@ -109,9 +111,9 @@ export const gptNeoX = architecture(
     ...ropeEntries,
     max_position_embeddings: count.default(2048),
   }),
-  ({ rotary_emb_base, rotary_pct, rope_theta, rope_scaling, rope_parameters, partial_rotary_factor, ...plain }) => {
-    const rope = { ...plain, rope_theta, rope_scaling, rope_parameters, partial_rotary_factor };
-    return new GPTNeoX({ ...camelKeys(plain), ...ropeSettings(rope, rotary_emb_base ?? 10_000, rotary_pct ?? 0.25) });
+  ({ rotary_emb_base, rotary_pct, ...config }) => {
+    const rope = ropeSettings(config, rotary_emb_base ?? 10_000, rotary_pct ?? 0.25);
+    return new GPTNeoX({ ...camelKeys(withoutRope(config)), ...rope });
   },
   ({ ropeTheta, ropeScaling, partialRotaryFactor, ...plain }) => ({
     ...snakeKeys(plain),
@@ -141,16 +143,59 @@ export const phi = architecture(
     ...ropeEntries,
     max_position_embeddings: count.default(2048),
   }),
-  ({ num_key_value_heads, tie_word_embeddings, rope_theta, rope_scaling, rope_parameters, partial_rotary_factor, ...plain }) => {
-    const rope = { ...plain, rope_theta, rope_scaling, rope_parameters, partial_rotary_factor };
-    const numKeyValueHeads = num_key_value_heads ?? plain.num_attention_heads;
-    return new Phi({ ...camelKeys(plain), numKeyValueHeads, ...ropeSettings(rope, 10_000, 0.5) });
+  ({ num_key_value_heads, tie_word_embeddings, ...config }) => {
+    const numKeyValueHeads = num_key_value_heads ?? config.num_attention_heads;
+    return new Phi({ ...camelKeys(withoutRope(config)), numKeyValueHeads, ...ropeSettings(config, 10_000, 0.5) });
   },
   ({ ropeTheta, ropeScaling, partialRotaryFactor, ...plain }) => ({
     ...snakeKeys(plain),
     ...ropeAsEntries({ ropeTheta, ropeScaling, partialRotaryFactor }),
     partial_rotary_factor: partialRotaryFactor,
     tie_word_embeddings: false,
+  }),
+);
+
+const phi3Entries = z.object({
+  vocab_size: count,
+  hidden_size: count,
+  intermediate_size: count,
+  num_hidden_layers: count,
+  num_attention_heads: count,
+  num_key_value_heads: count.nullish(),
+  rms_norm_eps: epsilon.default(1e-5),
+  hidden_act: activation.default("silu"),
+  sliding_window: count.nullish(),
+  embd_pdrop: share.default(0),
+  attention_dropout: share.default(0),
+  resid_pdrop: share.default(0),
+  tie_word_embeddings: flag(false),
+  initializer_range: deviation,
+  ...ropeEntries,
+  max_position_embeddings: count.default(4096),
+});
+
+/** LongRoPE was "su" at first, and "yarn" in some releases that mean it as well. */
+const namedLongRope = (config: unknown): unknown => {
+  const { rope_scaling: scaling } = config as { rope_scaling?: { type?: string; rope_type?: string } | null };
+  const isOldName = ["su", "yarn"].includes(scaling?.rope_type ?? scaling?.type ?? "");
+  return isOldName ? { ...(config as object), rope_scaling: { ...scaling, type: undefined, rope_type: "longrope" } } : config;
+};
+
+export const phi3 = architecture(
+  "Phi3ForCausalLM",
+  z.preprocess(namedLongRope, phi3Entries),
+  ({ num_key_value_heads, sliding_window, ...config }) => {
+    const numKeyValueHeads = num_key_value_heads ?? config.num_attention_heads;
+    const slidingWindow = sliding_window ?? null;
+    return new Phi3({ ...camelKeys(withoutRope(config)), numKeyValueHeads, slidingWindow, ...ropeSettings(config) });
+  },
+  ({ ropeTheta, ropeScaling, partialRotaryFactor, ...plain }) => ({
+    ...snakeKeys(plain),
+    ...ropeAsEntries({ ropeTheta, ropeScaling, partialRotaryFactor }),
+    original_max_position_embeddings:
+      ropeScaling && "originalMaxPositionEmbeddings" in ropeScaling
+        ? ropeScaling.originalMaxPositionEmbeddings
+        : plain.maxPositionEmbeddings,
   }),
 );
 

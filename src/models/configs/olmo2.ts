@@ -14,6 +14,7 @@ import {
   ropeSettings,
   share,
   snakeKeys,
+  withoutRope,
 } from "./entries.js";
 
 export const olmo2 = architecture(
@@ -34,10 +35,10 @@ export const olmo2 = architecture(
     ...ropeEntries,
     max_position_embeddings: count.default(2048),
   }),
-  ({ rope_theta, rope_scaling, rope_parameters, partial_rotary_factor, num_key_value_heads, ...plain }) => {
-    const { ropeTheta, ropeScaling } = ropeSettings({ ...plain, rope_theta, rope_scaling, rope_parameters });
-    const numKeyValueHeads = num_key_value_heads ?? plain.num_attention_heads;
-    return new Olmo2({ ...camelKeys(plain), numKeyValueHeads, ropeTheta, ropeScaling });
+  ({ num_key_value_heads, ...config }) => {
+    const { ropeTheta, ropeScaling } = ropeSettings(config);
+    const numKeyValueHeads = num_key_value_heads ?? config.num_attention_heads;
+    return new Olmo2({ ...camelKeys(withoutRope(config)), numKeyValueHeads, ropeTheta, ropeScaling });
   },
   ({ ropeTheta, ropeScaling, ...plain }) => ({ ...snakeKeys(plain), ...ropeAsEntries({ ropeTheta, ropeScaling }) }),
 );

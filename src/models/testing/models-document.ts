@@ -16,7 +16,10 @@ fewer key heads than query heads, padding at both ends, contexts past the window
 - *loads*: a directory as transformers 5.23 writes it is loaded, and has these tensors and no other.
 - *saves*: a directory saved here was opened by transformers with no key missing or unexpected, and computed the same logits.
 - *logits*: equal to those of PyTorch within 10⁻⁴.
-- *gradients*: of every parameter, equal to PyTorch's (their norms and three projections, within 10⁻⁴ of the norm).
+- *gradients*: of the training loss (with experts, what balances them included) with respect to every parameter, equal to
+  PyTorch's value by value, within 10⁻⁴ of the largest of the parameter.
+
+Logits and gradients are compared on ONNX Runtime, and on OpenVINO where it is installed.
 
 transformers has no MiniMind: its cases are compared with a PyTorch model written for that
 ([reference/decoders_minimind.py](../reference/decoders_minimind.py)); the directories have the names and entries of its own.
@@ -29,7 +32,8 @@ transformers has no MiniMind: its cases are compared with a PyTorch model writte
 | [\`Gemma\`](../src/models/gemma.ts) | \`gemma2\`, \`gemma3_text\` | soft caps, or normalized queries and keys and wavelengths for window layers |
 | [\`Cohere\`](../src/models/cohere.ts) | \`cohere\`, \`cohere2\` | normalized queries and keys, or windows with positions between layers without |
 | [\`Olmo2\`](../src/models/olmo2.ts) | \`olmo2\` | |
-| [\`Phi\`](../src/models/phi.ts) | \`phi\` | |
+| [\`Phi\`](../src/models/phi.ts) | \`phi\` (1, 1.5, 2) | |
+| [\`Phi3\`](../src/models/phi3.ts) | \`phi3\` (Phi 3 and 4) | |
 | [\`GPT2\`](../src/models/gpt2.ts) | \`gpt2\` | |
 | [\`GPTJ\`](../src/models/gptj.ts) | \`gptj\` | |
 | [\`GPTNeoX\`](../src/models/gpt-neox.ts) | \`gpt_neox\` (Pythia) | blocks side by side or one after the other |
@@ -40,11 +44,14 @@ member has which settings stands in [llama-options.ts](../src/models/llama-optio
 
 ## Contexts longer than the original
 
-\`rope_scaling\` (or \`rope_parameters\`) may be \`linear\`, \`dynamic\` (NTK), \`yarn\` or \`llama3\`. With \`dynamic\` the wavelengths
-depend on the length at hand; keys that are already in a cache keep the rotation they had.
+\`rope_scaling\` (or \`rope_parameters\`) may be \`linear\`, \`dynamic\` (NTK), \`yarn\`, \`longrope\` or \`llama3\`; what else transformers
+knows (\`proportional\`, \`axial\`, of models that are not here) is refused. With \`dynamic\` and \`longrope\` the wavelengths depend on
+the length at hand; keys that are already in a cache keep the rotation they had.
 
 ## Experts
 
 A token goes through the experts that its router chose, and only those are computed: each expert gets as many rows as chose it,
-and no token is dropped. In training the loss includes the load-balancing loss with the weight that the configuration gives it.
+and no token is dropped. In training the loss includes the load-balancing loss with the weight that the configuration gives it; it
+is that of transformers, of all layers together and without padding, for MiniMind too (whose own code balances each layer, and in
+its second release each text, by itself).
 `;
