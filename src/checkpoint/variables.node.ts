@@ -52,6 +52,7 @@ export async function reopenVariables(
 /**
  * Reads every variable from a checkpoint: a safetensors file, or the index of several. All names, shapes and dtypes are checked
  * before the first value is taken, so a file that does not fit changes nothing. Other float types are converted to the variable's.
+ * At no time are there two copies of the parameters in memory.
  *
  * @throws TsumikiError CHECKPOINT for a truncated or foreign file, or one that does not fit, naming every tensor that is wrong
  */
@@ -60,11 +61,9 @@ export async function loadVariables(
   variables: ReadonlyMap<string, Variable>,
   options: MatchOptions = {},
 ): Promise<void> {
-  const tensors = await locateTensors(path);
-  const names = matchTensors(path, tensors, variables, options);
-  const values = new Map<Variable, HostArray>();
-  for (const [variable, name] of names) values.set(variable, convertFloats(await readTensor(tensors, name), variable.dtype));
-  for (const [variable, value] of values) variable.write(value);
+  // The old values go first, and one tensor at a time comes into memory. Where reading fails, the others lie in the file already.
+  await openVariables(path, variables, options);
+  for (const variable of new Set(variables.values())) variable.write(await variable.read());
 }
 
 /**
@@ -110,12 +109,15 @@ function homeInFile(tensors: PlacedTensors, name: string, identity: string | und
     checkIdentity();
     return convertFloats(await readTensor(tensors, name), dtype);
   };
-  if (tensor.dtype !== dtype || tensor.float8) return { read };
+  const stored = tensor.dtype;
+  const widened = dtype === "float32" && (stored === "bfloat16" || stored === "float16");
+  if ((stored !== dtype && !widened) || tensor.float8) return { read };
   return {
     read,
     get file(): FileSlice {
       checkIdentity();
-      return { path: resolve(tensor.path), byteOffset: tensor.byteOffset, byteLength: tensor.byteLength };
+      const { path, byteOffset, byteLength } = tensor;
+      return { path: resolve(path), byteOffset, byteLength, ...(widened ? { dtype: stored } : {}) };
     },
   };
 }

@@ -24,6 +24,8 @@ export interface FileSlice {
   readonly path: string;
   readonly byteOffset: number;
   readonly byteLength: number;
+  /** What the elements are there, where that is narrower than what they are read as: float16 or bfloat16 for float32. */
+  readonly dtype?: DType;
 }
 
 export interface VariableOptions {

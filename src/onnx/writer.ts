@@ -35,6 +35,8 @@ export interface ExternalConstant {
   readonly location: string;
   readonly offset: number;
   readonly length: number;
+  /** What its elements are there, where they are converted when the model is loaded. Default: what the graph has. */
+  readonly dtype?: DType;
 }
 
 export interface WriteOptions {
@@ -78,12 +80,10 @@ class OnnxWriter {
     for (const [name, tensor] of this.#graph.inputs) {
       if (this.#graph.outputs.has(name))
         throw new ArgumentError(`An input and an output of the graph are both called '${name}': a model needs two names.`);
-      this.#values.set(tensor, name as OnnxValue);
-      this.#carry(tensor);
       const frozen = this.#frozen.get(name);
-      if (frozen)
-        this.#initializers.push("location" in frozen ? externalTensor(name, tensor, frozen) : inlineTensor(name, frozen));
-      else inputs.push(valueInfo(name, tensor));
+      this.#values.set(tensor, frozen ? this.#frozenValue(name, tensor, frozen) : (name as OnnxValue));
+      this.#carry(tensor);
+      if (!frozen) inputs.push(valueInfo(name, tensor));
     }
     const outputs = [...this.#graph.outputs];
     this.#writeNodes(
@@ -105,6 +105,19 @@ class OnnxWriter {
       },
     });
     return toBinary(ModelProtoSchema, model);
+  }
+
+  /** An initializer. One of another element type is followed by a Cast, which engines compute once, while they load the model. */
+  #frozenValue(name: string, { dtype, shape }: Tensor, frozen: HostArray | ExternalConstant): OnnxValue {
+    if (!("location" in frozen)) this.#initializers.push(inlineTensor(name, frozen));
+    else if (frozen.dtype === undefined || frozen.dtype === dtype)
+      this.#initializers.push(externalTensor(name, dtype, shape, frozen));
+    else {
+      const stored = `${name}.${frozen.dtype}`;
+      this.#initializers.push(externalTensor(stored, frozen.dtype, shape, frozen));
+      return this.#builder("Cast", [stored as OnnxValue], { to: onnxDType(dtype) });
+    }
+    return name as OnnxValue;
   }
 
   #writeNodes(nodes: readonly Node[], results: readonly Tensor[]): void {
@@ -348,11 +361,11 @@ const bytesOf = (data: TypedArray): Uint8Array<ArrayBuffer> =>
 const inlineTensor = (name: string, { dtype, shape, data }: HostArray): TensorProto =>
   create(TensorProtoSchema, { name, dataType: onnxDType(dtype), dims: shape.map(BigInt), rawData: bytesOf(data) });
 
-function externalTensor(name: string, tensor: Tensor, { location, offset, length }: ExternalConstant): TensorProto {
+function externalTensor(name: string, dtype: DType, shape: Shape, { location, offset, length }: ExternalConstant): TensorProto {
   return create(TensorProtoSchema, {
     name,
-    dataType: onnxDType(tensor.dtype),
-    dims: (tensor.shape as readonly number[]).map(BigInt),
+    dataType: onnxDType(dtype),
+    dims: (shape as readonly number[]).map(BigInt),
     dataLocation: DataLocation.EXTERNAL,
     externalData: Object.entries({ location, offset, length }).map(([key, value]) => ({ key, value: String(value) })),
   });

@@ -139,5 +139,5 @@ async function frozenValue(variable: Variable, files: Map<string, ExternalFile>)
   if (!file) return variable.read();
   const location = files.get(file.path)?.location ?? `weights-${files.size}`;
   files.set(file.path, { location, path: file.path });
-  return { location, offset: file.byteOffset, length: file.byteLength };
+  return { location, offset: file.byteOffset, length: file.byteLength, ...(file.dtype ? { dtype: file.dtype } : {}) };
 }

@@ -1,6 +1,6 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { symbol } from "../../graph/dim.js";
 import { input } from "../../graph/leaves.js";
@@ -14,7 +14,7 @@ import { float32, graphOf, runOnce, sumGraph } from "../testing/graphs.js";
 import { whyNoOpenVino } from "../testing/openvino.js";
 import { inWorker } from "../worker/engine.js";
 import { openVino } from "./engine.js";
-import { takeExternalFiles } from "./external-files.js";
+import { readWithFiles, takeExternalFiles } from "./external-files.js";
 
 const absent = await whyNoOpenVino();
 
@@ -135,6 +135,28 @@ describe.skipIf(absent)("OpenVINO's runs", () => {
       await expect(engine.load(source)).rejects.toMatchObject({ code: "ENGINE", message: expect.stringContaining("part ") });
     } finally {
       for (const folder of [elsewhere, below]) rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("take weights out of files elsewhere without reading them, through links too, and leave nothing there", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tsumiki-weights-"));
+    try {
+      writeFileSync(join(folder, "blob"), Buffer.from(Uint16Array.from([0x3f80, 0x4000, 0x4040]).buffer)); // 1, 2, 3 in bfloat16
+      symlinkSync(join(folder, "blob"), join(folder, "weights.safetensors"));
+      const files = [{ location: "weights-0", path: join(folder, "weights.safetensors") }];
+      const [x, w] = [input("x", "float32", [3]), input("w", "float32", [3])];
+      const frozen = new Map([["w", { location: "weights-0", offset: 0, length: 6, dtype: "bfloat16" as const }]]);
+      const source = modelSource(engine, graphOf({ x, w }, { y: add(x, w) }), { frozen, externalFiles: files });
+      const readers = { fromMemory: async () => "memory", fromFile: async (path: string) => dirname(path) };
+      expect(await readWithFiles(source.onnx(), files, readers)).toBe(realpathSync(folder));
+      const model = await engine.load(source);
+      const inputs = new Map([["x", await engine.upload(float32([3], [10, 20, 30]))]]);
+      const [y] = (await model.run(inputs, new Map([["y", undefined]]))).values();
+      expect(await engine.read(y as NonNullable<typeof y>)).toEqual(float32([3], [11, 22, 33]));
+      await model.release();
+      expect(readdirSync(folder).sort()).toEqual(["blob", "weights.safetensors"]);
+    } finally {
+      rmSync(folder, { recursive: true });
     }
   });
 

@@ -8,7 +8,7 @@ import { ModelProtoSchema } from "../../onnx/schema/onnx_pb.js";
 import type { ModelSource } from "../engine.js";
 import type { Handle, OpenVino, OperatorProfile, Port } from "./c-api.js";
 import { explained } from "./errors.js";
-import { takeExternalFiles } from "./external-files.js";
+import { readWithFiles } from "./external-files.js";
 import type { HostBuffer } from "./host-buffer.js";
 
 /** An output, and where a request puts it for now. */
@@ -52,13 +52,19 @@ export class OpenVinoModel {
     source: ModelSource,
     properties: Readonly<Record<string, string>>,
   ): Promise<OpenVinoModel> {
-    const written = source.onnx();
-    const onnx = source.externalFiles.length > 0 ? takeExternalFiles(written, source.externalFiles) : written;
+    const onnx = source.onnx();
     const { inputNames, outputNames, producers } = describe(onnx);
     const refused = (error: unknown): never => {
       throw explained("refused the model", error, producers);
     };
-    const model = await library.readModel(core, onnx).catch(refused);
+    const read = (model: Uint8Array) => library.readModel(core, model).catch(refused);
+    const model =
+      source.externalFiles.length === 0
+        ? await read(onnx)
+        : await readWithFiles(onnx, source.externalFiles, {
+            fromMemory: read,
+            fromFile: (path) => library.readModelFile(core, path).catch(refused),
+          });
     const compiled = await library
       .compile(core, model, "CPU", properties)
       .catch(refused)

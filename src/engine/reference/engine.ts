@@ -71,8 +71,9 @@ class ReferenceEngine implements Engine {
       if (!file || !tensor)
         throw new TsumikiError("ENGINE", `The weights '${name}' lie in ${value.location}, which the model does not bring along.`);
       const bytes = await readFileSlice(file.path, value.offset, value.length);
-      const data = view(tensor.dtype, bytes.buffer, 0, value.length / bytesPerElement(tensor.dtype));
-      constants.set(name, hostArray(tensor.dtype, tensor.shape as readonly number[], data));
+      const { dtype = tensor.dtype } = value;
+      const data = view(dtype, bytes.buffer, 0, value.length / bytesPerElement(dtype));
+      constants.set(name, asDType(hostArray(dtype, tensor.shape as readonly number[], data), tensor.dtype));
     }
 
     let released = false;
