@@ -10,6 +10,7 @@
  *   metrics.jsonl      one JSON object a line, appended as the run goes
  *   loss.svg
  *   latest             the name of the newest checkpoint, for people and other programs
+ *   compiled/          programs as an engine has compiled them, while the run has not ended; nothing needs them
  *   checkpoints/step-000500/  model.safetensors, optimizer.safetensors, state.json
  *   samples/step-000500.txt
  *   model.safetensors, generation_config.json   at the end: the run is then a Hugging Face directory as well
@@ -56,6 +57,7 @@ export interface CreateRunOptions {
 /** In the order in which they are removed: as long as `recipe.json` is there, the directory is a run. */
 const runEntries = [
   "checkpoints",
+  "compiled",
   "samples",
   "metrics.jsonl",
   "loss.svg",
@@ -68,6 +70,9 @@ const runEntries = [
   "config.json",
   "recipe.json",
 ];
+
+/** Where an engine may keep the compiled programs of the run at `path`. Nothing there is needed; it goes when the run has ended. */
+export const compiledProgramsOf = (path: string): string => join(path, "compiled");
 
 const anyObject = z.record(z.string(), z.unknown());
 

@@ -1,5 +1,6 @@
 /** The whole way from a recipe to a trained model in a run directory (Node). */
 
+import { rm } from "node:fs/promises";
 import { relative, resolve } from "node:path";
 import * as z from "zod";
 import { loadVariables, saveVariables } from "../checkpoint/variables.node.js";
@@ -18,7 +19,7 @@ import { lossCurveSvg } from "./loss-curve.js";
 import { parseRecipe, type Recipe, type RecipeInput, savedRecipeSchema } from "./recipe.js";
 import { describeChange, recipeChanges } from "./recipe-changes.js";
 import { type Reporter, silentReporter } from "./reporter.js";
-import { type Checkpoint, RunDirectory } from "./run-directory.js";
+import { type Checkpoint, compiledProgramsOf, RunDirectory } from "./run-directory.js";
 import { checkEngineChange, engineAsBefore, runEngineOf } from "./run-engines.js";
 import { describeIngredients, type Ingredients, ingredientsOf } from "./run-ingredients.node.js";
 import { lockRun } from "./run-lock.js";
@@ -106,7 +107,9 @@ export async function runTraining(recipe: RecipeInput | undefined, options: RunT
   const { allowEngineChange = false } = options;
   const chosen = before && !allowEngineChange ? engineAsBefore(followed.engine, before) : followed.engine;
   const { name, device, threads } = chosen;
-  const engine = await createEngine({ engine: name, device, ...(threads === undefined ? {} : { threads }) });
+  const cacheFolder = compiledProgramsOf(directory);
+  const engine = await createEngine({ engine: name, device, cacheFolder, ...(threads === undefined ? {} : { threads }) });
+  let ended = false;
   try {
     if (signal?.aborted) throw new TsumikiError("ABORTED", "Stopped before the training began.");
     const precision = await choosePrecision(engine, chosen.precision);
@@ -121,11 +124,14 @@ export async function runTraining(recipe: RecipeInput | undefined, options: RunT
     if (!latest) await ingredients.tokenizer.save(directory);
     await run.recordEngine(now);
     reporter.message(describeIngredients(followed, ingredients, now, relative("", directory) || "."));
-    return await trainInto(run, followed, { ...ingredients, engine, precision }, options, latest);
+    const result = await trainInto(run, followed, { ...ingredients, engine, precision }, options, latest);
+    ended = !result.stopped;
+    return result;
   } catch (error) {
     throw await explained(error, directory);
   } finally {
     await engine.close();
+    if (ended) await rm(cacheFolder, { recursive: true, force: true });
   }
 }
 

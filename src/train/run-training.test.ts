@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { whyNoOpenVino } from "../engine/testing/openvino.js";
 import { generate } from "../generate/index.js";
 import { toNumbers } from "../graph/host-array.js";
 import { loadModel } from "../models/index.js";
@@ -121,6 +122,36 @@ describe("runTraining", () => {
     const resumed = await runTraining(recipe(), { directory, resume: true });
     expect(resumed).toMatchObject({ steps: 12, stopped: false });
     expect(resumed.seconds).toBeGreaterThan(stopped.seconds);
+    expect(await measured(directory)).toEqual(await measured(straight));
+  });
+
+  it("keeps compiled programs until it has ended, and needs none of them", async () => {
+    const straight = join(folder, "straight");
+    await runTraining(recipe(), { directory: straight });
+    const compiled = join(directory, "compiled");
+    const stopAt = async (step: number, resume: boolean) => {
+      const controller = new AbortController();
+      await runTraining(recipe(), {
+        directory,
+        resume,
+        signal: controller.signal,
+        reporter: atStep(step, () => controller.abort()),
+      });
+    };
+    await stopAt(3, false);
+    const kept = await readdir(compiled).catch(() => []);
+    expect(kept.length > 0).toBe((await whyNoOpenVino()) === undefined);
+    await stopAt(6, true);
+    expect(await readdir(compiled).catch(() => [])).toEqual(kept);
+    for (const entry of kept)
+      for (const file of await readdir(join(compiled, entry))) {
+        await chmod(join(compiled, entry, file), 0o644);
+        await truncate(join(compiled, entry, file), 100);
+      }
+    await stopAt(9, true);
+    await rm(compiled, { recursive: true, force: true });
+    await runTraining(recipe(), { directory, resume: true });
+    expect(await readdir(directory)).not.toContain("compiled");
     expect(await measured(directory)).toEqual(await measured(straight));
   });
 

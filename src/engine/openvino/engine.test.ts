@@ -4,7 +4,7 @@ import { dirname, join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { symbol } from "../../graph/dim.js";
 import { input } from "../../graph/leaves.js";
-import { add, cast, matmul, mul, nonZero, sum } from "../../graph/ops/index.js";
+import { add, cast, matmul, nonZero } from "../../graph/ops/index.js";
 import { withScope } from "../../graph/trace.js";
 import type { Engine } from "../engine.js";
 import { modelSource } from "../model-source.js";
@@ -184,30 +184,6 @@ describe.skipIf(absent)("OpenVINO's engines", () => {
     expect(await tellBufferStory({ engine: "openvino", worker: true })).toEqual(story);
     const { values } = await tellBufferStory({ engine: "reference" });
     expect(story.values).toEqual(values);
-  });
-
-  it("keep compiled models in a folder, and take them from there", async () => {
-    const cacheFolder = mkdtempSync(join(tmpdir(), "tsumiki-cache-"));
-    const x = input("x", "float32", [4, 4]);
-    const graph = graphOf({ x }, { y: sum(mul(matmul(x, x), 0.5)) });
-    const feeds = {
-      x: float32(
-        [4, 4],
-        Array.from({ length: 16 }, (_, i) => i),
-      ),
-    };
-    try {
-      const results: unknown[] = [];
-      for (let i = 0; i < 2; i++) {
-        const engine = await openVino({ threads: 1, cacheFolder });
-        results.push(await runOnce(engine, graph, feeds));
-        await engine.close();
-        expect(readdirSync(cacheFolder)).toHaveLength(1);
-      }
-      expect(results[1]).toEqual(results[0]);
-    } finally {
-      rmSync(cacheFolder, { recursive: true });
-    }
   });
 
   it.each([0, -1, 1.5, Number.NaN])("refuse %s threads", async (threads) => {

@@ -13,6 +13,8 @@ export interface FoundOpenVino {
   readonly core: Handle;
   /** `2026.4.1` */
   readonly version: string;
+  /** `2026.4.1-22982-e213a147257-releases/2026/4` */
+  readonly build: string;
   /** The path of the C library. */
   readonly path: string;
   /** For people: where it was found. */
@@ -106,7 +108,7 @@ async function open({ path, origin }: Place): Promise<FoundOpenVino> {
     library.freeCore(core);
     throw refused(`has no ONNX frontend beside it that works (libopenvino_onnx_frontend): ${(error as Error).message}`, error);
   }
-  return { library, core, version, path, origin };
+  return { library, core, version, build, path, origin };
 }
 
 function smallestModel(): Uint8Array {

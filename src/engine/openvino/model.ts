@@ -10,6 +10,7 @@ import type { Handle, OpenVino, OperatorProfile, Port } from "./c-api.js";
 import { explained } from "./errors.js";
 import { readWithFiles } from "./external-files.js";
 import type { HostBuffer } from "./host-buffer.js";
+import type { ModelCache } from "./model-cache.js";
 
 /** An output, and where a request puts it for now. */
 interface OutputPort extends Port {
@@ -51,6 +52,7 @@ export class OpenVinoModel {
     core: Handle,
     source: ModelSource,
     properties: Readonly<Record<string, string>>,
+    cache?: ModelCache,
   ): Promise<OpenVinoModel> {
     const onnx = source.onnx();
     const { inputNames, outputNames, producers } = describe(onnx);
@@ -65,8 +67,10 @@ export class OpenVinoModel {
             fromMemory: read,
             fromFile: (path) => library.readModelFile(core, path).catch(refused),
           });
-    const compiled = await library
-      .compile(core, model, "CPU", properties)
+    const compile = (cacheFolder?: string) =>
+      library.compile(core, model, "CPU", { ...properties, ...(cacheFolder !== undefined && { CACHE_DIR: cacheFolder }) });
+    // Weights are not kept a second time.
+    const compiled = await (cache && source.frozen.size === 0 ? cache.compile(onnx, compile) : compile())
       .catch(refused)
       .finally(() => library.freeModel(model));
     try {

@@ -1,5 +1,8 @@
 /** Training on OpenVINO: the same bits each time, and a run that changes engines goes on where it was. */
 
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packed } from "../../data/packed.js";
 import type { HostArray } from "../../graph/host-array.js";
@@ -89,6 +92,20 @@ describe.skipIf(absent)(absent ?? "training on OpenVINO", () => {
     const other = await openVino({ threads: 2 });
     expect(await trainOn(other, 12)).toEqual(straight);
     await other.close();
+  });
+
+  it("gives the same bits from a program that was compiled before", async () => {
+    const cacheFolder = mkdtempSync(join(tmpdir(), "tsumiki-compiled-"));
+    try {
+      for (let i = 0; i < 2; i++) {
+        const engine = await openVino({ threads: 2, cacheFolder });
+        expect(await trainOn(engine, 12)).toEqual(straight);
+        await engine.close();
+        expect(readdirSync(cacheFolder)).toHaveLength(1);
+      }
+    } finally {
+      rmSync(cacheFolder, { recursive: true });
+    }
   });
 
   it("goes on after a pause to the same bits", async () => {
