@@ -1,15 +1,17 @@
-import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import { readSafetensors } from "../checkpoint/safetensors.js";
-import type { Engine } from "../engine/engine.js";
+import type { Engine, EngineBuffer } from "../engine/engine.js";
+import { modelSource } from "../engine/model-source.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { referenceEngine } from "../engine/reference/engine.js";
 import { add, gather, type HostArray, hostArray, mul, Parameter, sum, toNumbers, type Variable } from "../graph/index.js";
 import type { Tensor } from "../graph/tensor.js";
 import { Embedding, Linear, Module } from "../nn/index.js";
 import { compile } from "./compile.js";
+import { frozenWeights } from "./frozen-weights.js";
 import { float32, int32 } from "./signature.js";
 
 const engines: readonly (readonly [string, Engine])[] = [
@@ -200,6 +202,45 @@ describe.each(engines)("a frozen program on %s", (_, engine) => {
     for (const [k, value] of shifted.entries())
       expect(value).toBeCloseTo((toNumbers(expected[0] as HostArray)[k] as number) + 100 * (k + 1), 3);
     for (const each of [open, inline, inFile]) await each.release();
+  });
+
+  it.each([
+    ["bfloat16", [0x3fc0, 0xc000, 0x0001]],
+    ["float16", [0x3e00, 0xc000, 0x0001]],
+  ] as const)("takes %s out of a file without anybody reading it, at odd offsets too", async (dtype, bits) => {
+    const path = join(folder, `${engine.name}-${dtype}.safetensors`);
+    await writeFile(path, Buffer.concat([Buffer.alloc(3), Buffer.from(Uint16Array.from(bits).buffer)]));
+    const weight = parameterOf(0, 0, 0);
+    const read = vi.fn();
+    weight.moveTo({ read, file: { path, byteOffset: 3, byteLength: 6, dtype } });
+    await using program = compile(({ x }) => ({ y: mul(x, weight) }), { x: float32("batch", 3) }, { engine, frozen: true });
+    const smallest = dtype === "float16" ? 2 ** -24 : 2 ** -133;
+    // Numbers of float32's smallest range may count as zero.
+    const [first, second, third] = (await program({ x: [[1, 1, 1]] })).y.toNumbers();
+    expect([first, second]).toEqual([1.5, -2]);
+    expect(dtype === "float16" ? [smallest] : [0, smallest]).toContain(third);
+    expect(read).not.toHaveBeenCalled();
+  });
+
+  it("takes what is too much for a model out of a file that is there meanwhile only", async () => {
+    const model = new Net().initialize(6);
+    const { constants, externalFiles, loaded } = await frozenWeights(model.variables(), { mostInline: 100 });
+    expect(externalFiles).toHaveLength(1);
+    const variables = [...model.variables()];
+    const graph = {
+      inputs: new Map(variables),
+      outputs: new Map(variables.map(([name, variable]) => [`${name}.sum`, sum(variable)])),
+    };
+    const loadedModel = await engine.load(modelSource(engine, graph, { frozen: constants, externalFiles }));
+    await loaded();
+    await expect(stat(externalFiles[0]?.path as string)).rejects.toMatchObject({ code: "ENOENT" });
+    const sums = await loadedModel.run(new Map(), new Map([...graph.outputs.keys()].map((name) => [name, undefined])));
+    for (const [name, variable] of variables) {
+      const buffer = sums.get(`${name}.sum`) as EngineBuffer;
+      const expected = toNumbers(await variable.read()).reduce((total, value) => total + value, 0);
+      expect(toNumbers(await engine.read(buffer))[0]).toBeCloseTo(expected, 5);
+    }
+    await loadedModel.release();
   });
 
   it("takes weights from several files", async () => {

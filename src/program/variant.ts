@@ -1,13 +1,13 @@
 /** One compiled form of a program: a model loaded into an engine, with the buffers that its runs reuse. */
 
-import type { Engine, EngineBuffer, ExternalFile, LoadedModel } from "../engine/engine.js";
+import type { Engine, EngineBuffer, LoadedModel } from "../engine/engine.js";
 import { modelSource } from "../engine/model-source.js";
 import { type Atom, bindShape, isStaticShape } from "../graph/dim.js";
 import { type HostArray, ResultArray } from "../graph/host-array.js";
 import type { Variable } from "../graph/variable.js";
 import { optimize, type Precision } from "../onnx/passes/index.js";
-import type { ExternalConstant } from "../onnx/writer.js";
 import type { ProgramGraph } from "./build.js";
+import { frozenWeights } from "./frozen-weights.js";
 import { drawNoise, type NoiseKey } from "./noise.js";
 import { type StateStore, stateStore } from "./store.js";
 
@@ -42,18 +42,12 @@ export class Variant {
 
   static async load(engine: Engine, program: ProgramGraph, { frozen, precision }: VariantOptions): Promise<Variant> {
     const updated = new Set(program.updates.values());
-    const constants = new Map<string, HostArray | ExternalConstant>();
-    const files = new Map<string, ExternalFile>();
-    const versions = new Map<Variable, number>();
-    if (frozen)
-      for (const [name, variable] of program.variables) {
-        if (updated.has(variable)) continue;
-        // Before the value: one that is written meanwhile makes the variant stale.
-        versions.set(variable, variable.version);
-        constants.set(name, await frozenValue(variable, files));
-      }
-    const source = modelSource(engine, optimize(program, precision), { frozen: constants, externalFiles: [...files.values()] });
-    const model = await engine.load(source);
+    const constant = new Map([...program.variables].filter(([, variable]) => frozen && !updated.has(variable)));
+    // Before their values: one that is written meanwhile makes the variant stale.
+    const versions = new Map([...constant.values()].map((variable) => [variable, variable.version]));
+    const { constants, externalFiles, loaded } = await frozenWeights(constant);
+    const source = modelSource(engine, optimize(program, precision), { frozen: constants, externalFiles });
+    const model = await engine.load(source).finally(loaded);
     return new Variant(engine, program, model, versions);
   }
 
@@ -131,13 +125,4 @@ export class Variant {
     this.#buffers.set(name, buffer);
     return buffer;
   }
-}
-
-/** The value of a variable for a frozen program: where it lies in a file, when it does, else its data. */
-async function frozenValue(variable: Variable, files: Map<string, ExternalFile>): Promise<HostArray | ExternalConstant> {
-  const { file } = variable;
-  if (!file) return variable.read();
-  const location = files.get(file.path)?.location ?? `weights-${files.size}`;
-  files.set(file.path, { location, path: file.path });
-  return { location, offset: file.byteOffset, length: file.byteLength, ...(file.dtype ? { dtype: file.dtype } : {}) };
 }
