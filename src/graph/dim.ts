@@ -15,6 +15,8 @@ export type Shape = readonly Dim[];
 export interface Atom {
   readonly id: number;
   readonly name: string;
+  /** Set when an operator finds the size out while it runs. */
+  readonly computed?: true;
   /** Set when the atom is ⌊numerator / denominator⌋. */
   readonly quotient?: { readonly numerator: SymbolicDim; readonly denominator: number };
 }
@@ -85,6 +87,17 @@ function fromAtom(atom: Atom): SymbolicDim {
 export function symbol(name: string): SymbolicDim {
   return fromAtom({ id: nextAtom++, name });
 }
+
+/** A new size that an operator finds out while it runs; it depends on the data, and may be 0. */
+export function computedSize(name: string): SymbolicDim {
+  return fromAtom({ id: nextAtom++, name, computed: true });
+}
+
+/** Whether the data decides about a dimension. */
+export const isComputed = (dim: Dim): boolean =>
+  termsOf(dim).some(({ atoms }) =>
+    atoms.some(({ computed, quotient }) => computed ?? (quotient !== undefined && isComputed(quotient.numerator))),
+  );
 
 const termsOf = (dim: Dim): readonly Term[] => (typeof dim === "number" ? [{ coefficient: dim, atoms: [] }] : dim.terms);
 

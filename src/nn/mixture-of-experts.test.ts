@@ -1,6 +1,10 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
+import type { Engine } from "../engine/engine.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
+import { createEngine } from "../engine/registry.js";
+import { whyNoOpenVino } from "../engine/testing/openvino.js";
+import { webgpuEngine } from "../engine/testing/webgpu.js";
 import {
   add,
   cast,
@@ -9,6 +13,7 @@ import {
   equal,
   grad,
   type HostArray,
+  hostArray,
   mul,
   type Parameter,
   reshape,
@@ -17,6 +22,7 @@ import {
   softmax,
   sum,
   type Tensor,
+  toNumbers,
   topK,
 } from "../graph/index.js";
 import { namedRandom } from "../graph/random.js";
@@ -25,6 +31,13 @@ import { activations } from "./feed-forward.js";
 import { loadBalancingLoss, MixtureOfExperts, type Routing } from "./mixture-of-experts.js";
 
 const engine = await onnxRuntimeNode({ threads: 2 });
+const noOpenVino = await whyNoOpenVino();
+const openVino = noOpenVino ? undefined : await createEngine({ engine: "openvino" });
+const webgpu = await webgpuEngine();
+afterAll(async () => {
+  await openVino?.close();
+  if (!(webgpu instanceof Error)) await webgpu.close();
+});
 
 const mixture = (experts: number, expertsPerToken: number, normalizeWeights: boolean, sharedExperts = 0) =>
   new MixtureOfExperts({
@@ -57,49 +70,92 @@ function densely(block: MixtureOfExperts, x: Tensor, perToken: number, normalize
   return block.sharedExperts.reduce((y, expert) => add(y, expert.forward(x)), routed);
 }
 
+interface Case {
+  readonly experts: number;
+  readonly perToken: number;
+  readonly normalize: boolean;
+  readonly shared: number;
+  readonly batch: number;
+  readonly seq: number;
+  /** Concrete sizes, and what training recomputes. */
+  readonly training: boolean;
+}
+
+/** Results by the sparse path and by the dense computation: the output, and gradients of a loss of it. */
+async function bothWays(on: Engine, given: Case, loss: (y: Tensor) => Tensor, precision: "fp32" | "bf16" = "fp32") {
+  const { experts, perToken, normalize, shared, batch, seq, training } = given;
+  const block = mixture(experts, perToken, normalize, shared);
+  const parameters = [...block.parameters().values()] as Parameter[];
+  await using program = compile(
+    ({ x }) => {
+      const results = [block.forward(x), densely(block, x, perToken, normalize)].flatMap((y) => [
+        y,
+        ...grad(loss(y), [x, ...parameters]),
+      ]);
+      return Object.fromEntries(results.map((result, i) => [`r${i}`, result]));
+    },
+    { x: float32("batch", "seq", 6) },
+    { engine: on, precision, training, specialize: training },
+  );
+  const random = namedRandom(batch * 10 + seq, "x");
+  const x = hostArray("float32", [batch, seq, 6], Float32Array.from({ length: batch * seq * 6 }, random.normal));
+  const { inside: _, ...results } = (await program({ x })) as unknown as Record<string, HostArray>;
+  const half = parameters.length + 2;
+  return Array.from({ length: half }, (_, i) => {
+    const [sparse, dense] = [results[`r${i}`], results[`r${i + half}`]] as [HostArray, HostArray];
+    expect(sparse.shape).toEqual(dense.shape);
+    return { sparse: toNumbers(sparse), dense: toNumbers(dense) };
+  });
+}
+
+/** Bent everywhere, so that no error cancels. */
+const bent = (y: Tensor): Tensor => sum(mul(sin(y), y));
+
+async function expectEqual(on: Engine, given: Case): Promise<void> {
+  for (const { sparse, dense } of await bothWays(on, given, bent))
+    for (const [i, value] of sparse.entries()) {
+      const expected = dense[i] as number;
+      expect(Math.abs(value - expected) / Math.max(1, Math.abs(expected))).toBeLessThan(1e-4);
+    }
+}
+
+/** Few and many tokens an expert, and experts that no token chooses. */
+const cases: readonly Case[] = [
+  { experts: 4, perToken: 2, normalize: true, shared: 1, batch: 2, seq: 7, training: false },
+  { experts: 6, perToken: 1, normalize: false, shared: 0, batch: 1, seq: 1, training: false },
+  { experts: 6, perToken: 1, normalize: false, shared: 2, batch: 1, seq: 2, training: true },
+  { experts: 3, perToken: 3, normalize: true, shared: 0, batch: 2, seq: 20, training: true },
+];
+
 describe("MixtureOfExperts", () => {
   it("computes what the dense computation of the same experts does, gradients too, whoever is chosen", async () => {
+    const size = (max: number) => fc.integer({ min: 1, max });
+    const shape = { experts: size(6), perToken: size(3), shared: fc.nat(2), batch: size(2), seq: size(7) };
     await fc.assert(
-      fc.asyncProperty(
-        fc.integer({ min: 1, max: 6 }),
-        fc.integer({ min: 1, max: 3 }),
-        fc.boolean(),
-        fc.integer({ min: 0, max: 2 }),
-        fc.tuple(fc.integer({ min: 1, max: 2 }), fc.integer({ min: 1, max: 7 })),
-        fc.boolean(),
-        async (experts, perToken, normalize, shared, [batch, seq], training) => {
-          const chosen = Math.min(perToken, experts);
-          const block = mixture(experts, chosen, normalize, shared);
-          const parameters = [...block.parameters().values()] as Parameter[];
-          const outcomes = (y: Tensor, x: Tensor) => grad(sum(mul(sin(y), y)), [x, ...parameters]);
-          await using program = compile(
-            ({ x }) => {
-              const [sparse, dense] = [block.forward(x), densely(block, x, chosen, normalize)];
-              const results = [sparse, ...outcomes(sparse, x), dense, ...outcomes(dense, x)];
-              return Object.fromEntries(results.map((result, i) => [`r${i}`, result]));
-            },
-            { x: float32("batch", "seq", 6) },
-            { engine, training, specialize: training },
-          );
-          const random = namedRandom(batch * 10 + seq, "x");
-          const x: HostArray<"float32"> = {
-            dtype: "float32",
-            shape: [batch, seq, 6],
-            data: Float32Array.from({ length: batch * seq * 6 }, random.normal),
-          };
-          const { inside: _, ...results } = (await program({ x })) as unknown as Record<string, HostArray>;
-          const all = Object.keys(results).length;
-          for (let i = 0; i < all / 2; i++) {
-            const [sparse, dense] = [results[`r${i}`], results[`r${i + all / 2}`]] as [HostArray, HostArray];
-            expect(sparse.shape).toEqual(dense.shape);
-            for (const [j, value] of (sparse.data as Float32Array).entries()) {
-              const expected = (dense.data as Float32Array)[j] as number;
-              expect(Math.abs(value - expected) / Math.max(1, Math.abs(expected))).toBeLessThan(1e-4);
-            }
-          }
-        },
+      fc.asyncProperty(fc.record({ ...shape, normalize: fc.boolean(), training: fc.boolean() }), (given) =>
+        expectEqual(engine, { ...given, perToken: Math.min(given.perToken, given.experts) }),
       ),
       { numRuns: 12 },
+    );
+  });
+
+  describe.skipIf(noOpenVino)("on OpenVINO", () => {
+    it.each(cases)("does so with $experts experts, $perToken chosen (training: $training)", (given) =>
+      expectEqual(openVino as Engine, given),
+    );
+
+    it.each(cases)("does so in bfloat16 as far as that goes, with $experts experts (training: $training)", async (given) => {
+      const weights = constant([1, 0.5, -0.4, -1, -0.7, 0.3]);
+      for (const { sparse, dense } of await bothWays(openVino as Engine, given, (y) => sum(mul(y, weights)), "bf16")) {
+        const norm = Math.max(Math.hypot(...dense), 1e-2);
+        expect(Math.hypot(...sparse.map((value, i) => value - (dense[i] as number))) / norm).toBeLessThan(0.03);
+      }
+    });
+  });
+
+  describe.skipIf(webgpu instanceof Error)("on WebGPU", () => {
+    it.each(cases)("does so with $experts experts, $perToken chosen (training: $training)", (given) =>
+      expectEqual(webgpu as Engine, given),
     );
   });
 

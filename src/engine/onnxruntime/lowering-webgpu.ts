@@ -6,7 +6,7 @@
  * Not used here although the CPU provider likes it: `SimplifiedLayerNormalization`, whose second output stays empty.
  */
 
-import { sameShape } from "../../graph/dim.js";
+import { type Dim, isComputed, sameShape } from "../../graph/dim.js";
 import { onnxDType } from "../../graph/dtype.js";
 import type { OnnxBuilder, OnnxValue } from "../../graph/onnx-face.js";
 import { type OnnxFace, operator } from "../../graph/op.js";
@@ -30,11 +30,24 @@ const pow: Face = (node, inputs, context) => {
   return standard("pow")(node, whole, context);
 };
 
-/** A product of empty matrices, or with an inner size of 0, ends the process: sizes known to be 0 never get there. */
+/**
+ * A product of empty matrices, or with an inner size of 0, ends the process: sizes known to be 0 never get there, and matrices
+ * whose size the data decides (the rows of an expert that no token chose) get one more row or column of zeros.
+ */
 const matmul: Face = (node, inputs, context) => {
-  if (!context.inputs.some(({ shape }) => shape.includes(0))) return standard("matmul")(node, inputs, context);
   const { dtype, shape } = context.outputs[0] as Tensor;
-  return node("Expand", [node.scalar(dtype, 0), node.dims(shape)]);
+  if (context.inputs.some((operand) => operand.shape.includes(0)))
+    return node("Expand", [node.scalar(dtype, 0), node.dims(shape)]);
+  const padded = inputs.map((value, i) => {
+    const operand = context.inputs[i] as Tensor;
+    const more = operand.shape.map((size, axis) => Number(axis >= operand.rank - 2 && isComputed(size)));
+    return more.includes(1) ? node("Pad", [value, node.int64s([...more.map(() => 0), ...more])]) : value;
+  });
+  const product = standard("matmul")(node, padded, context) as OnnxValue;
+  const axes = [shape.length - 2, shape.length - 1].filter((axis) => isComputed(shape[axis] as Dim));
+  if (axes.length === 0) return product;
+  const [starts, ends] = [axes.map(() => 0), axes.map(() => -1)];
+  return node("Slice", [product, node.int64s(starts), node.int64s(ends), node.int64s(axes)]);
 };
 
 /** A softmax of nothing ends the process too. */

@@ -7,7 +7,21 @@ import { describe, expect, it } from "vitest";
 import "../../graph/index.js";
 import { symbol } from "../../graph/dim.js";
 import { input } from "../../graph/leaves.js";
-import { cast, cos, exp, logSoftmax, matmul, pow, sign, sin, softmax, sum } from "../../graph/ops/index.js";
+import {
+  cast,
+  cos,
+  exp,
+  gather,
+  logSoftmax,
+  matmul,
+  nonZero,
+  pow,
+  sign,
+  sin,
+  softmax,
+  squeeze,
+  sum,
+} from "../../graph/ops/index.js";
 import { concreteExample, type OpCase } from "../../graph/testing/cases.js";
 import { describeOperators } from "../../graph/testing/describe-operators.js";
 import { withScope } from "../../graph/trace.js";
@@ -52,6 +66,34 @@ if (engine instanceof Error) {
         zeros: float32([2, 2], [0, 0, 0, 0]),
         soft: float32([2, 0], []),
         logSoft: float32([2, 0], []),
+      });
+    });
+
+    it("multiplies matrices whose rows the data decides about, also when there are none", async () => {
+      const mask = input("mask", "bool", [4]);
+      const a = input("a", "float32", [4, 2]);
+      const chosen = gather(a, squeeze(nonZero(mask), 0)); // [count, 2]
+      const graph = graphOf(
+        { mask, a },
+        {
+          product: matmul(chosen, a, { transposeB: true }),
+          inner: matmul(chosen, chosen, { transposeA: true }),
+          both: matmul(chosen, chosen, { transposeB: true, scale: 2 }),
+        },
+      );
+      const feeds = (flags: readonly number[]) => ({
+        mask: { dtype: "bool" as const, shape: [4], data: Uint8Array.from(flags) },
+        a: float32([4, 2], [1, 2, 3, 4, 5, 6, 7, 8]),
+      });
+      expect(await runOnce(engine, graph, feeds([0, 0, 0, 0]))).toEqual({
+        product: float32([0, 4], []),
+        inner: float32([2, 2], [0, 0, 0, 0]),
+        both: float32([0, 0], []),
+      });
+      expect(await runOnce(engine, graph, feeds([0, 1, 0, 1]))).toEqual({
+        product: float32([2, 4], [11, 25, 39, 53, 23, 53, 83, 113]),
+        inner: float32([2, 2], [58, 68, 68, 80]),
+        both: float32([2, 2], [50, 106, 106, 226]),
       });
     });
 

@@ -1,7 +1,7 @@
 /** Where a tensor is not zero: how many places that are is known only when the program runs. */
 
 import { ShapeError } from "../../errors.js";
-import { symbol } from "../dim.js";
+import { computedSize } from "../dim.js";
 import { onnxDType } from "../dtype.js";
 import { defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
@@ -24,7 +24,7 @@ export const nonZero = defineOp({
   dtype: () => "int64",
   shape([x]) {
     if (x.rank === 0) throw new ShapeError("a scalar has no indices; reshape it to [1]");
-    return [x.rank, symbol("count")];
+    return [x.rank, computedSize("count")];
   },
   vjp: "nonDifferentiable",
   // Engines have it for few element types, bool among them.
