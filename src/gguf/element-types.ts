@@ -1,102 +1,94 @@
-/** Element types of GGUF tensors: plain floats, and blocks of small integers with a scale. */
+/** Element types of GGUF tensors: plain floats, and blocks of small integers with scales. */
 
+import { convertFloats } from "../checkpoint/variable-match.js";
 import { TsumikiError } from "../errors.js";
-import { fromBfloat16Bits, fromFloat16Bits, toBfloat16Bits, toFloat16Bits } from "../graph/dtype.js";
+import { bytesPerElement } from "../graph/dtype.js";
+import { type BlockType, iq4_nl, q4_0, q4_1, q5_0, q5_1, q8_0 } from "./blocks.js";
+import { iq4_xs, q2_k, q3_k, q4_k, q5_k, q6_k } from "./super-blocks.js";
 
 export interface ElementType {
   readonly name: string;
   /** In ggml's enumeration. */
   readonly code: number;
-  /** Of the whole file, when its matrices are of this type. */
-  readonly fileType: number;
   /** Elements of a block, and its bytes. */
   readonly blockElements: number;
   readonly blockBytes: number;
-  readonly decode: (bytes: DataView, count: number) => Float32Array;
-  readonly encode?: (values: Float32Array) => Uint8Array;
+  /** `count` elements, a whole number of blocks. */
+  readonly decode: (bytes: Uint8Array<ArrayBuffer>, count: number) => Float32Array;
 }
 
-const plain = (
-  names: { readonly name: string; readonly code: number; readonly fileType: number },
-  bytes: number,
-  read: (view: DataView, offset: number) => number,
-  write: (view: DataView, offset: number, value: number) => void,
-): ElementType => ({
-  ...names,
-  blockElements: 1,
-  blockBytes: bytes,
-  decode: (view, count) => Float32Array.from({ length: count }, (_, i) => read(view, i * bytes)),
-  encode(values) {
-    const view = new DataView(new ArrayBuffer(values.length * bytes));
-    for (let i = 0; i < values.length; i++) write(view, i * bytes, values[i] as number);
-    return new Uint8Array(view.buffer);
-  },
-});
+export interface WritableType extends ElementType {
+  /** Of the whole file, when its matrices are of this type. */
+  readonly fileType: number;
+  readonly encode: (values: Float32Array) => Uint8Array;
+}
 
-const block = 32;
+/** `fileType` is that of llama.cpp's `llama_ftype`. */
+function plain(name: string, code: number, fileType: number, dtype: "float32" | "float16" | "bfloat16"): WritableType {
+  const View = dtype === "float32" ? Float32Array : Uint16Array;
+  const blockBytes = bytesPerElement(dtype);
+  return {
+    ...{ name, code, fileType, blockElements: 1, blockBytes },
+    decode(bytes, count) {
+      const data = new View(bytes.slice(0, count * blockBytes).buffer);
+      return convertFloats({ dtype, shape: [count], data } as Parameters<typeof convertFloats>[0], "float32")
+        .data as Float32Array;
+    },
+    encode(values) {
+      const { data } = convertFloats({ dtype: "float32", shape: [values.length], data: values }, dtype);
+      return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    },
+  };
+}
 
-/** Blocks of 32 elements: a float16 scale d, and 8-bit integers q; the values are d·q. */
-const q8: ElementType = {
-  ...{ name: "Q8_0", code: 8, fileType: 7, blockElements: block, blockBytes: 2 + block },
-  decode(view, count) {
-    const values = new Float32Array(count);
-    for (let i = 0; i < count; i++) {
-      const start = Math.floor(i / block) * (2 + block);
-      values[i] = fromFloat16Bits(view.getUint16(start, true)) * view.getInt8(start + 2 + (i % block));
-    }
-    return values;
-  },
-  encode(values) {
-    const view = new DataView(new ArrayBuffer((values.length / block) * (2 + block)));
-    for (let i = 0; i < values.length / block; i++) {
-      const part = values.subarray(i * block, (i + 1) * block);
-      const scale = part.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127;
-      view.setUint16(i * (2 + block), toFloat16Bits(scale), true);
-      for (let k = 0; k < block; k++)
-        view.setInt8(i * (2 + block) + 2 + k, scale === 0 ? 0 : Math.round((part[k] as number) / scale));
-    }
-    return new Uint8Array(view.buffer);
-  },
-};
+function blocks(name: string, code: number, { blockElements, blockBytes, decodeBlock }: BlockType): ElementType {
+  return {
+    ...{ name, code, blockElements, blockBytes },
+    decode(bytes, count) {
+      const values = new Float32Array(count);
+      for (let block = 0; block < count / blockElements; block++)
+        decodeBlock(bytes, block * blockBytes, values, block * blockElements);
+      return values;
+    },
+  };
+}
 
-/** Blocks of 32 elements: a float16 scale d, and 4-bit integers q, the low halves of 16 bytes first; the values are d·(q − 8). */
-const q4: ElementType = {
-  ...{ name: "Q4_0", code: 2, fileType: 2, blockElements: block, blockBytes: 2 + block / 2 },
-  decode(view, count) {
-    const values = new Float32Array(count);
-    for (let i = 0; i < count; i++) {
-      const start = Math.floor(i / block) * (2 + block / 2);
-      const within = i % block;
-      const byte = view.getUint8(start + 2 + (within % 16));
-      values[i] = fromFloat16Bits(view.getUint16(start, true)) * ((within < 16 ? byte & 15 : byte >> 4) - 8);
-    }
-    return values;
-  },
-};
-
-const f32 = plain(
-  { name: "F32", code: 0, fileType: 0 },
-  4,
-  (view, at) => view.getFloat32(at, true),
-  (view, at, value) => view.setFloat32(at, value, true),
-);
-const f16 = plain(
-  { name: "F16", code: 1, fileType: 1 },
-  2,
-  (view, at) => fromFloat16Bits(view.getUint16(at, true)),
-  (view, at, value) => view.setUint16(at, toFloat16Bits(value), true),
-);
-const bf16 = plain(
-  { name: "BF16", code: 30, fileType: 32 },
-  2,
-  (view, at) => fromBfloat16Bits(view.getUint16(at, true)),
-  (view, at, value) => view.setUint16(at, toBfloat16Bits(value), true),
-);
+function writableBlocks(name: string, code: number, fileType: number, type: Required<BlockType>): WritableType {
+  const { blockElements, blockBytes, encodeBlock } = type;
+  return {
+    ...blocks(name, code, type),
+    fileType,
+    encode(values) {
+      const bytes = new Uint8Array((values.length / blockElements) * blockBytes);
+      for (let block = 0; block < values.length / blockElements; block++)
+        encodeBlock(values, block * blockElements, bytes, block * blockBytes);
+      return bytes;
+    },
+  };
+}
 
 /** What matrices can be written in. */
-export const writableTypes = { float32: f32, float16: f16, bfloat16: bf16, q8_0: q8 } as const;
+export const writableTypes = {
+  float32: plain("F32", 0, 0, "float32"),
+  float16: plain("F16", 1, 1, "float16"),
+  bfloat16: plain("BF16", 30, 32, "bfloat16"),
+  q8_0: writableBlocks("Q8_0", 8, 7, q8_0 as Required<BlockType>),
+  q4_0: writableBlocks("Q4_0", 2, 2, q4_0 as Required<BlockType>),
+} as const satisfies Readonly<Record<string, WritableType>>;
 
-const readable: readonly ElementType[] = [f32, f16, bf16, q8, q4];
+const readable: readonly ElementType[] = [
+  ...Object.values(writableTypes),
+  blocks("Q4_1", 3, q4_1),
+  blocks("Q5_0", 6, q5_0),
+  blocks("Q5_1", 7, q5_1),
+  blocks("Q2_K", 10, q2_k),
+  blocks("Q3_K", 11, q3_k),
+  blocks("Q4_K", 12, q4_k),
+  blocks("Q5_K", 13, q5_k),
+  blocks("Q6_K", 14, q6_k),
+  blocks("IQ4_NL", 20, iq4_nl),
+  blocks("IQ4_XS", 23, iq4_xs),
+];
 
 export const elementType = (code: number): ElementType | undefined => readable.find((type) => type.code === code);
 

@@ -9,7 +9,7 @@ import { checkpointVariables, configOf, type HuggingFaceConfig } from "../models
 import type { CausalLM } from "../models/causal-lm.js";
 import { type RopeScaling, rotaryFrequencies, stretchedRotation } from "../nn/rope-scaling.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
-import { bytesOf, checkRows, type ElementType, writableTypes } from "./element-types.js";
+import { bytesOf, checkRows, type WritableType, writableTypes } from "./element-types.js";
 import {
   architectureOfModel,
   type GgufArchitecture,
@@ -39,7 +39,7 @@ interface Entry {
 interface TensorPlan {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly type: ElementType;
+  readonly type: WritableType;
   readonly values: () => Promise<Float32Array>;
 }
 
@@ -76,7 +76,7 @@ export async function exportGguf(
     await file.write(header);
     for (const tensor of tensors) {
       const values = await tensor.values();
-      const bytes = (tensor.type.encode as (values: Float32Array) => Uint8Array)(values);
+      const bytes = tensor.type.encode(values);
       await file.write(bytes);
       await file.write(new Uint8Array(padding(bytes.length)));
     }
@@ -143,13 +143,13 @@ function planTensors(
   model: CausalLM,
   config: HuggingFaceConfig,
   architecture: GgufArchitecture,
-  matrixType: ElementType,
+  matrixType: WritableType,
 ): TensorPlan[] {
   const variables = checkpointVariables(model);
   const homeless = [...variables.keys()].filter((name) => ggufName(name) === undefined);
   if (homeless.length > 0) throw new TsumikiError("CONFIG", `llama.cpp has no place for ${homeless.join(", ")}.`);
   const plans = [...variables].map(([name, variable]): TensorPlan => {
-    const type = variable.shape.length > 1 ? matrixType : writableTypes.float32;
+    const type: WritableType = variable.shape.length > 1 ? matrixType : writableTypes.float32;
     checkRows(type, name, variable.shape.at(-1) as number);
     return {
       name: ggufName(name) as string,
@@ -218,7 +218,7 @@ function headerBytes(entries: ReadonlyMap<string, Entry>, tensors: readonly Tens
 }
 
 /** Sizes stand in the file from the innermost outwards. */
-function tensorInfo(name: string, shape: readonly number[], { code }: ElementType, offset: number): Uint8Array {
+function tensorInfo(name: string, shape: readonly number[], { code }: WritableType, offset: number): Uint8Array {
   const encoded = new TextEncoder().encode(name);
   const bytes = new Uint8Array(8 + encoded.length + 4 + 8 * shape.length + 4 + 8);
   const view = new DataView(bytes.buffer);

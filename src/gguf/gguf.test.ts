@@ -13,7 +13,6 @@ import { type CausalLM, Llama, modelFromConfig } from "../models/index.js";
 import { compile } from "../program/compile.js";
 import { int32 } from "../program/signature.js";
 import { type Tokenizer, tokenizerFromJson, trainTokenizer } from "../tokenizer/index.js";
-import { type ElementType, elementType, writableTypes } from "./element-types.js";
 import { exportGguf, type GgufDType, importGguf } from "./index.js";
 import { reorderRows } from "./layout.js";
 
@@ -119,6 +118,7 @@ describe("a file that was written here", () => {
     ["float16", 2e-3],
     ["bfloat16", 1e-2],
     ["q8_0", 1e-2],
+    ["q4_0", 0.13],
   ] as const)("holds matrices in %s as precisely as that is", async (dtype: GgufDType, tolerance) => {
     const model = make("llama");
     await exportGguf(model, tokenizer, path, { dtype });
@@ -139,26 +139,6 @@ describe("rows of rotated heads", () => {
     fc.assert(
       fc.property(fc.constantFrom(1, 2), fc.constantFrom(4, 8, 16), (heads, rows) => {
         expect(reorderRows(reorderRows(values, heads, rows, "neighbours"), heads, rows, "halves")).toEqual(values);
-      }),
-    );
-  });
-});
-
-describe("blocks", () => {
-  it("of 4 bits are a scale and numbers from −8 to 7", () => {
-    const bytes = Uint8Array.from([0x00, 0x3c, ...Array.from({ length: 16 }, (_, i) => i | ((15 - i) << 4))]); // scale 1
-    const expected = Array.from({ length: 32 }, (_, i) => (i < 16 ? i - 8 : 15 - (i - 16) - 8));
-    expect([...(elementType(2)?.decode(new DataView(bytes.buffer), 32) ?? [])]).toEqual(expected);
-  });
-
-  it("of 8 bits are off by half a step at most", () => {
-    fc.assert(
-      fc.property(fc.array(fc.float({ min: -100, max: 100, noNaN: true }), { minLength: 32, maxLength: 32 }), (row) => {
-        const { encode, decode } = writableTypes.q8_0 as Required<ElementType>;
-        const decoded = decode(new DataView(encode(Float32Array.from(row)).buffer), 32);
-        const step = Math.max(...row.map(Math.abs)) / 127;
-        for (const [i, value] of row.entries())
-          expect(Math.abs(value - (decoded[i] as number))).toBeLessThanOrEqual(0.57 * step + 1e-5);
       }),
     );
   });

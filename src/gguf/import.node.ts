@@ -155,7 +155,7 @@ function homeInFile(
       const { bytesRead } = await file.read(bytes, 0, byteLength, byteOffset);
       if (bytesRead < byteLength)
         throw new TsumikiError("CHECKPOINT", `${path} ended at byte ${byteOffset + bytesRead}; it was cut after it was opened.`);
-      const values = type.decode(new DataView(bytes.buffer), elementCount(shape));
+      const values = type.decode(bytes, elementCount(shape));
       const data = rotatedHeadCount ? reorderRows(values, rotatedHeadCount, shape[0] as number, "halves") : values;
       return { dtype: "float32", shape, data };
     },
