@@ -26,6 +26,11 @@ export interface ForwardOptions {
   readonly positions?: Tensor;
 }
 
+export interface LossOptions extends ForwardOptions {
+  /** Coefficient of (log Σ exp(logits))², which keeps logits from drifting (Chowdhery et al. 2022, "PaLM"). Default 0. */
+  readonly zLoss?: number;
+}
+
 /** A model of the next token: logits for training, evaluation and generation. */
 export abstract class CausalLM extends Module {
   /** The most positions that the model can look at. */
@@ -69,13 +74,13 @@ export abstract class CausalLM extends Module {
    *
    * @param labels [batch, seq] the next token at each position; −100 where it does not count
    */
-  loss(ids: Tensor, labels: Tensor, options: ForwardOptions = {}): Tensor {
-    return this.within(() => this.lossOf(this.hiddenStates(ids, options), labels));
+  loss(ids: Tensor, labels: Tensor, options: LossOptions = {}): Tensor {
+    return this.within(() => this.lossOf(this.hiddenStates(ids, options), labels, options));
   }
 
   /** The same from hidden states [batch, seq, hidden]. */
-  protected lossOf(hidden: Tensor, labels: Tensor): Tensor {
-    return linearCrossEntropy(hidden, this.outputWeight, labels, this.logitsOptions);
+  protected lossOf(hidden: Tensor, labels: Tensor, { zLoss }: LossOptions): Tensor {
+    return linearCrossEntropy(hidden, this.outputWeight, labels, { ...this.logitsOptions, zLoss });
   }
 }
 

@@ -3,7 +3,15 @@
 export { type LoadModelOptions, loadModel, type SaveModelOptions, saveModel } from "#platform/models/saved-model";
 export { configOf, type HuggingFaceConfig, knownArchitectures, modelFromConfig, registerArchitecture } from "./architectures.js";
 export { Bloom, BloomBlock, type BloomConfig, type BloomOptions } from "./bloom.js";
-export { CausalLM, causalMask, type ForwardOptions, type KeyValueCache, type LayerType, positionsOf } from "./causal-lm.js";
+export {
+  CausalLM,
+  causalMask,
+  type ForwardOptions,
+  type KeyValueCache,
+  type LayerType,
+  type LossOptions,
+  positionsOf,
+} from "./causal-lm.js";
 export { Cohere, type CohereConfig, CohereLayer, type CohereOptions } from "./cohere.js";
 export type { Architecture } from "./configs/entries.js";
 export * as configEntries from "./configs/entries.js";

@@ -19,7 +19,7 @@ import { loadBalancingLoss, MixtureOfExperts, type Routing } from "../nn/mixture
 import { Module } from "../nn/module.js";
 import { RMSNorm } from "../nn/norm.js";
 import { Rotary } from "../nn/rotary.js";
-import { CausalLM, causalMask, contextOf, type ForwardOptions, positionsOf } from "./causal-lm.js";
+import { CausalLM, causalMask, contextOf, type ForwardOptions, type LossOptions, positionsOf } from "./causal-lm.js";
 import { completeLlama, type LlamaConfig, type LlamaOptions } from "./llama-options.js";
 
 /** The attention of a layer. */
@@ -119,12 +119,12 @@ export class Llama extends CausalLM {
   }
 
   /** With experts, their load-balancing loss belongs to it in training. */
-  override loss(ids: Tensor, labels: Tensor, options: ForwardOptions = {}): Tensor {
+  override loss(ids: Tensor, labels: Tensor, options: LossOptions = {}): Tensor {
     const balancing = this.#config.experts?.balancing ?? 0;
     if (balancing === 0 || !isTraining()) return super.loss(ids, labels, options);
     return this.within(() => {
       const routings: Routing[] = [];
-      const loss = this.lossOf(this.hiddenStates(ids, options, routings), labels);
+      const loss = this.lossOf(this.hiddenStates(ids, options, routings), labels, options);
       return routings.length === 0 ? loss : add(loss, mul(loadBalancingLoss(routings, options.keys), balancing));
     });
   }

@@ -4,7 +4,7 @@ import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { checkpoint, crossEntropy, grad, type HostArray, hostArray, matmul, mul, nodesOf, type Tensor } from "../graph/index.js";
 import { namedRandom } from "../graph/random.js";
 import { compile, float32, int32 } from "../program/index.js";
-import { linearCrossEntropy } from "./linear-cross-entropy.js";
+import { type LinearCrossEntropyOptions, linearCrossEntropy, linearLogits } from "./linear-cross-entropy.js";
 
 const engine = await onnxRuntimeNode({ threads: 2 });
 
@@ -84,6 +84,21 @@ describe("linearCrossEntropy", () => {
       ),
       { numRuns: 15 },
     );
+  });
+
+  it.each<[string, LinearCrossEntropyOptions]>([
+    ["a z-loss", { zLoss: 0.3 }],
+    ["a soft cap", { softCap: 1.5 }],
+    ["a z-loss of capped logits", { zLoss: 0.05, softCap: 2 }],
+  ])("has %s as the loss of all logits has it, gradients too", async (_, options) => {
+    const { zLoss = 0, ...logits } = options;
+    const chunked: Loss = (hidden, weight, labels) => linearCrossEntropy(hidden, weight, labels, options);
+    const whole: Loss = (hidden, weight, labels) => crossEntropy(linearLogits(hidden, weight, logits), labels, { zLoss });
+    const given = makeCase([700], (row) => row % 5 === 0, 2);
+    const [actual, expected] = [await run(chunked, given, true), await run(whole, given, true)];
+    expectEqual(actual, expected);
+    expectEqual(await run(chunked, given, false), expected);
+    expect(expected.value.item()).not.toBeCloseTo((await run(ofLogits, given, true)).value.item(), 2);
   });
 
   it("is 0 with gradients 0 where all labels are ignored, in one chunk or in all", async () => {

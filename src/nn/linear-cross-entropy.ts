@@ -43,27 +43,41 @@ export function linearLogits(hidden: Tensor, weight: Tensor, { bias, softCap }: 
   return softCap === undefined ? logits : softCapped(logits, softCap);
 }
 
+export interface LinearCrossEntropyOptions extends LogitsOptions {
+  /** Coefficient of (log Σ exp(logits))², which keeps logits from drifting (Chowdhery et al. 2022, "PaLM", section 5). Default 0. */
+  readonly zLoss?: number | undefined;
+}
+
 /**
- * Mean over the labels that are not −100 of the cross-entropy of softmax(linearLogits(hidden, weight)); 0 when there are none.
+ * Mean over the labels that are not −100 of the cross-entropy of softmax(linearLogits(hidden, weight)), and of the
+ * z-loss; 0 when there are none.
  *
  * @param hidden [..., size]
  * @param weight [vocab, size]
  * @param labels [...] whole numbers
  * @returns a scalar
  */
-export function linearCrossEntropy(hidden: Tensor, weight: Tensor, labels: Tensor, options: LogitsOptions = {}): Tensor {
+export function linearCrossEntropy(
+  hidden: Tensor,
+  weight: Tensor,
+  labels: Tensor,
+  options: LinearCrossEntropyOptions = {},
+): Tensor {
   const rows = hidden.shape.slice(0, -1).every(isStatic)
     ? labels.shape.reduce<number>((count, size) => count * (size as number), 1)
     : 0;
-  if (!isTraining() || rows === 0) return crossEntropy(linearLogits(hidden, weight, options), labels);
+  if (!isTraining() || rows === 0)
+    return crossEntropy(linearLogits(hidden, weight, options), labels, { zLoss: options.zLoss ?? 0 });
   return chunkedLoss(reshape(hidden, [rows, hidden.size(-1)]), weight, reshape(labels, [rows]), rows, options);
 }
 
 /**
- * The gradient of cross-entropy with respect to the logits, softmax − onehot, is at hand as soon as the loss is, so each
- * chunk's share of the gradients is computed together with its loss and its logits can be forgotten.
+ * The gradient of cross-entropy with respect to the logits, softmax − onehot (and of the z-loss, 2·zLoss·log Σ exp(logits)·softmax), is
+ * at hand as soon as the loss is, so each chunk's share of the gradients is computed together with its loss and its logits can be
+ * forgotten.
  */
-function chunkedLoss(hidden: Tensor, weight: Tensor, labels: Tensor, rows: number, { bias, softCap }: LogitsOptions): Tensor {
+function chunkedLoss(hidden: Tensor, weight: Tensor, labels: Tensor, rows: number, options: LinearCrossEntropyOptions): Tensor {
+  const { bias, softCap, zLoss = 0 } = options;
   const counts = notEqual(labels, IGNORED); // [rows]
   const counted = cast(counts, hidden.dtype);
   const share = div(counted, maximum(sum(counted), 1)); // weight of each row in the mean
@@ -84,11 +98,18 @@ function chunkedLoss(hidden: Tensor, weight: Tensor, labels: Tensor, rows: numbe
         const [target, weightOfRow] = [part(targets), part(shareColumn)];
         const uncapped = linearLogits(hiddenPart, w as Tensor, { bias: b }); // [chunk, vocab]
         const bent = softCap === undefined ? undefined : tanh(div(uncapped, softCap));
-        const logProbabilities = logSoftmax(bent && softCap !== undefined ? mul(bent, softCap) : uncapped);
-        losses.push(neg(sum(mul(takeAlong(logProbabilities, target, 1), weightOfRow))));
+        const logits = bent && softCap !== undefined ? mul(bent, softCap) : uncapped;
+        const logProbabilities = logSoftmax(logits);
+        const logProbability = takeAlong(logProbabilities, target, 1); // [chunk, 1]
+        // log softmax = logits − log Σ exp(logits), so that one label tells the sum of its row.
+        const logTotal = zLoss === 0 ? undefined : sub(takeAlong(logits, target, 1), logProbability);
+        const lossOfRow = logTotal ? sub(mul(square(logTotal), zLoss), logProbability) : neg(logProbability);
+        losses.push(sum(mul(lossOfRow, weightOfRow)));
         // The rows' weights are applied to the narrow side of the products, not to [chunk, vocab].
         const minusOnes = full(target.shape, -1, hidden.dtype);
-        const dCapped = scatterAddAlong(exp(logProbabilities), target, minusOnes, 1); // softmax − onehot
+        const probabilities = exp(logProbabilities);
+        const pulled = logTotal ? mul(probabilities, add(mul(logTotal, 2 * zLoss), 1)) : probabilities;
+        const dCapped = scatterAddAlong(pulled, target, minusOnes, 1); // softmax − onehot, and the z-loss's share
         const dLogits = bent ? mul(dCapped, sub(1, square(bent))) : dCapped;
         hiddenGradients.push(mul(matmul(dLogits, w as Tensor), weightOfRow));
         const dWeight = matmul(dLogits, mul(hiddenPart, weightOfRow), { transposeA: true });

@@ -1,5 +1,8 @@
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
+import { toCheckpointName } from "../checkpoint/names.js";
+import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
 import type { Engine } from "../engine/engine.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { createEngine } from "../engine/registry.js";
@@ -11,6 +14,7 @@ import {
   constant,
   div,
   equal,
+  fromNumbers,
   grad,
   type HostArray,
   hostArray,
@@ -26,6 +30,7 @@ import {
   topK,
 } from "../graph/index.js";
 import { namedRandom } from "../graph/random.js";
+import { formula, relativeDifference } from "../models/testing/golden-decoder.js";
 import { compile, float32 } from "../program/index.js";
 import { activations } from "./feed-forward.js";
 import { loadBalancingLoss, MixtureOfExperts, type Routing } from "./mixture-of-experts.js";
@@ -157,6 +162,39 @@ describe("MixtureOfExperts", () => {
     it.each(cases)("does so with $experts experts, $perToken chosen (training: $training)", (given) =>
       expectEqual(webgpu as Engine, given),
     );
+  });
+
+  it("has the outputs and gradients of DeepSeek's mixture with shared experts", async () => {
+    const { tensors } = decodeSafetensors(readFileSync(new URL("../../reference/golden/blocks.safetensors", import.meta.url)));
+    const golden = (name: string) => tensors.get(`mixture.${name}`) as HostArray;
+    const block = new MixtureOfExperts({
+      ...{ hiddenSize: 4, intermediateSize: 5, activation: activations.silu, experts: 4, expertsPerToken: 2 },
+      ...{ normalizeWeights: false, sharedExperts: 2 },
+    });
+    const parameters = [...block.parameters()].map(([path, parameter]) => [toCheckpointName(path), parameter] as const);
+    for (const [name, parameter] of parameters) parameter.write(golden(`parameter.${name}`));
+    const formulaArray = (name: string, scale: number) =>
+      fromNumbers(
+        "float32",
+        [2, 5, 4],
+        formula(name, 40).map((value) => scale * value),
+      );
+    await using program = compile(
+      ({ x }) => {
+        const output = block.forward(x);
+        const loss = sum(mul(output, constant(formulaArray("loss", 1))));
+        const gradients = grad(loss, [x, ...parameters.map(([, parameter]) => parameter)]);
+        return { output, ...Object.fromEntries(gradients.map((gradient, i) => [`g${i}`, gradient])) };
+      },
+      { x: float32(2, 5, 4) },
+      { engine },
+    );
+    const results = (await program({ x: formulaArray("input", 4) })) as unknown as Record<string, HostArray>;
+    const names = ["output", "gradient.input", ...parameters.map(([name]) => `gradient.${name}`)];
+    for (const [i, name] of names.entries()) {
+      const actual = results[i === 0 ? "output" : `g${i - 1}`] as HostArray;
+      expect(relativeDifference(toNumbers(actual), toNumbers(golden(name))), name).toBeLessThan(1e-5);
+    }
   });
 
   it("gives each expert the rows that chose it, and no more", async () => {
