@@ -30,10 +30,14 @@ export interface CompileOptions {
   readonly training?: boolean;
   /**
    * Compile once for each set of concrete sizes instead of once for all. Default: yes when the function assigns
-   * variables, because forms that skip masked blocks need to know the sizes.
+   * variables, because forms that skip masked blocks need to know the sizes, and with a `precision` that may be bf16: where
+   * sizes are unknown, OpenVINO cuts every other number off instead of rounding it.
    */
   readonly specialize?: boolean;
-  /** Weights become part of the program, which then runs faster; it is compiled again when they have changed. Default: no. */
+  /**
+   * Weights become part of the program, which then runs faster; it is compiled again when they have changed. Without effect in
+   * bf16. Default: no.
+   */
   readonly frozen?: boolean;
   /**
    * What products of matrices are computed in; weights, their updates, norms, softmax and losses stay float32. `auto`: bf16
@@ -284,7 +288,8 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
 
   /** Whether variants are made for concrete sizes. */
   get #specializes(): boolean {
-    return this.#options.specialize ?? this.#symbolic?.graph.updates.size !== 0;
+    const { specialize, precision = "fp32" } = this.#options;
+    return specialize ?? (precision !== "fp32" || this.#symbolic?.graph.updates.size !== 0);
   }
 
   #specialized(bindings: ReadonlyMap<Atom, number>, fetch: readonly string[]): Traced {

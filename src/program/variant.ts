@@ -42,7 +42,9 @@ export class Variant {
 
   static async load(engine: Engine, program: ProgramGraph, { frozen, precision }: VariantOptions): Promise<Variant> {
     const updated = new Set(program.updates.values());
-    const constant = new Map([...program.variables].filter(([, variable]) => frozen && !updated.has(variable)));
+    // OpenVINO does not round constants to bfloat16 correctly: every other one is cut off, so all become smaller.
+    const freezes = frozen && precision === "fp32";
+    const constant = new Map([...program.variables].filter(([, variable]) => freezes && !updated.has(variable)));
     // Before their values: one that is written meanwhile makes the variant stale.
     const versions = new Map([...constant.values()].map((variable) => [variable, variable.version]));
     const { constants, externalFiles, loaded } = await frozenWeights(constant);
