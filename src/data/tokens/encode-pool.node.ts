@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { type ErrorCode, TsumikiError } from "../../errors.js";
 import type { Tokenizer } from "../../tokenizer/tokenizer.js";
+import { workerOptions } from "../../worker-options.node.js";
 
 /** The tokens of texts one after the other, and how many each has. */
 export interface EncodedTexts {
@@ -52,9 +53,6 @@ export interface EncodePool extends AsyncDisposable {
 
 export const defaultWorkers = (): number => Math.min(availableParallelism(), 16);
 
-/** Node's options for a worker: those of this process, but not the one that says what a program given as text is. */
-const execArgv = process.execArgv.filter((option, i, all) => !/^--input-type/.test(option) && all[i - 1] !== "--input-type");
-
 /** Workers with a copy of the tokenizer each; they end with the pool. */
 export function encodePool(tokenizer: Tokenizer, size: number): EncodePool {
   const workerData: EncodeWorkerData = { tokenizer: tokenizer.toJSON() };
@@ -68,7 +66,7 @@ export function encodePool(tokenizer: Tokenizer, size: number): EncodePool {
     waiting.clear();
   };
   const workers = Array.from({ length: size }, (_, index) => {
-    const worker = new Worker(new URL("./encode-worker.node.js", import.meta.url), { workerData, execArgv });
+    const worker = new Worker(new URL("./encode-worker.node.js", import.meta.url), { workerData, ...workerOptions() });
     worker.on("message", (reply: EncodeReply) => {
       if (reply === started) {
         running++;

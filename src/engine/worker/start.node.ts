@@ -1,13 +1,11 @@
 /** A worker of Node. */
 
 import { Worker } from "node:worker_threads";
+import { workerOptions } from "../../worker-options.node.js";
 import type { WorkerHandle } from "./engine.js";
 
-/** Node's options for the worker: those of this process, but not the one that says what a program given as text is. */
-const execArgv = process.execArgv.filter((option, i, all) => !/^--input-type/.test(option) && all[i - 1] !== "--input-type");
-
 export function startWorker(): WorkerHandle {
-  const worker = new Worker(new URL("./worker-entry.js", import.meta.url), { execArgv });
+  const worker = new Worker(new URL("./worker-entry.js", import.meta.url), workerOptions());
   return {
     post: (message, transfer) => worker.postMessage(message, transfer),
     onReply: (listener) => void worker.on("message", listener),
