@@ -1,7 +1,8 @@
 /** What the engines that are found here can really do: each is made, asked which numbers it multiplies, and how fast. */
 
 import type { FloatDType } from "../graph/dtype.js";
-import { matmulRate, multiplies } from "./product.js";
+import { computesInt64, productPrecision } from "./arithmetic.js";
+import { matmulRate } from "./product.js";
 import type { DeviceReport } from "./provider.js";
 import { createEngine, detectEngines } from "./registry.js";
 
@@ -10,6 +11,10 @@ export interface DeviceExamination extends DeviceReport {
   readonly threads?: number;
   /** Floats that it multiplies matrices of. */
   readonly floats?: readonly FloatDType[];
+  /** Those that it takes, but multiplies in another. */
+  readonly floatsInOther?: Readonly<Partial<Record<FloatDType, FloatDType>>>;
+  /** Whether it computes with all 64 bits of int64; absent where it takes none. */
+  readonly wideIntegers?: boolean;
   /** The best rate at which it multiplied float32 matrices, in 10⁹ floating-point operations a second. */
   readonly gigaflops?: number;
   /** The same of bfloat16 matrices, where it multiplies them. */
@@ -50,16 +55,23 @@ async function examineDevice(
   name: string,
   { device }: DeviceReport,
   threads: number | undefined,
-): Promise<Pick<DeviceExamination, "threads" | "floats" | "gigaflops" | "bfloat16Gigaflops" | "problem">> {
+): Promise<Omit<DeviceExamination, keyof DeviceReport>> {
   try {
     const engine = await createEngine({ engine: name, device, ...(threads === undefined ? {} : { threads }) });
     try {
       const floats: FloatDType[] = [];
-      for (const dtype of ["float32", "float64", "float16", "bfloat16"] as const)
-        if (await multiplies(engine, dtype)) floats.push(dtype);
+      const floatsInOther: Partial<Record<FloatDType, FloatDType>> = {};
+      for (const dtype of ["float32", "float64", "float16", "bfloat16"] as const) {
+        const precision = await productPrecision(engine, dtype);
+        if (precision === dtype) floats.push(dtype);
+        else if (precision !== undefined) floatsInOther[dtype] = precision;
+      }
+      const wideIntegers = await computesInt64(engine);
       return {
         threads: engine.threads,
         floats,
+        floatsInOther,
+        ...(wideIntegers !== undefined && { wideIntegers }),
         gigaflops: await matmulRate(engine),
         ...(floats.includes("bfloat16") && { bfloat16Gigaflops: await matmulRate(engine, "bfloat16") }),
       };

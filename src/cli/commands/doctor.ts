@@ -56,22 +56,27 @@ const describeEngine = ({ engine, version, problem, devices }: EngineExamination
     ...devices.map(describeDevice),
   ].join("\n");
 
-function describeDevice({
-  device,
-  present,
-  detail,
-  problem,
-  threads,
-  floats,
-  gigaflops,
-  bfloat16Gigaflops,
-}: DeviceExamination): string {
-  const name = `  ${device.padEnd(9)}`;
-  if (!present) return `${name}not here. ${detail}`;
-  if (problem !== undefined) return `${name}found, but it does not work: ${problem}`;
+function describeDevice(device: DeviceExamination): string {
+  const name = `  ${device.device.padEnd(9)}`;
+  if (!device.present) return `${name}not here. ${device.detail}`;
+  if (device.problem !== undefined) return `${name}found, but it does not work: ${device.problem}`;
+  const { gigaflops, bfloat16Gigaflops, threads } = device;
   const rates = [
     ...(gigaflops === undefined ? [] : [`${gigaflops.toPrecision(3)} GFLOP/s`]),
     ...(bfloat16Gigaflops === undefined ? [] : [`${bfloat16Gigaflops.toPrecision(3)} in bfloat16`]),
   ];
-  return `${name}${rates.join(", ").padEnd(30)} ${threads} thread${threads === 1 ? "" : "s"}; ${floats?.join(", ")}; ${detail}`;
+  const what = [`${threads} thread${threads === 1 ? "" : "s"}`, ...describeArithmetic(device), device.detail];
+  return `${name}${rates.join(", ").padEnd(30)} ${what.join("; ")}`;
+}
+
+/** `float32, bfloat16`, `float64 and float16 in float32`, `int64 in 32 bits` */
+function describeArithmetic({ floats = [], floatsInOther = {}, wideIntegers }: DeviceExamination): readonly string[] {
+  const others = Object.entries(floatsInOther);
+  const precisions = [...new Set(others.map(([, precision]) => precision))];
+  const taken = (precision: string) => others.filter(([, other]) => other === precision).map(([dtype]) => dtype);
+  return [
+    floats.join(", "),
+    ...precisions.map((precision) => `${taken(precision).join(" and ")} in ${precision}`),
+    ...(wideIntegers === false ? ["int64 in 32 bits"] : []),
+  ];
 }
