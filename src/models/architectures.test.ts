@@ -210,6 +210,19 @@ it("docs/models.md says what is so", async () => {
   await expect(modelsDocument(rows)).toMatchFileSnapshot("../../docs/models.md");
 });
 
+it("reads LongRoPE as the first releases of Phi 3 wrote it", () => {
+  const { rope_parameters, ...config } = goldenDecoder("decoders/phi3").config;
+  for (const type of ["su", "yarn", "longrope"]) {
+    const scaling = { type, short_factor: [1, 1.1, 1.3, 1.6], long_factor: [1, 1.5, 2.5, 4] };
+    const model = modelFromConfig({ ...config, rope_theta: 100, partial_rotary_factor: 0.7, rope_scaling: scaling });
+    expect(model.toConfig()).toMatchObject({
+      ropeTheta: 100,
+      partialRotaryFactor: 0.7,
+      ropeScaling: { ropeType: "longrope", factor: 4, originalMaxPositionEmbeddings: 8, longFactor: scaling.long_factor },
+    });
+  }
+});
+
 describe("a config.json that cannot be followed", () => {
   const config = goldenDecoder("decoders/llama").config;
   const refused = (changes: object) => {

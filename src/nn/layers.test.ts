@@ -8,6 +8,7 @@ import { dropout } from "./dropout.js";
 import { SwiGLU } from "./feed-forward.js";
 import { Embedding, Linear } from "./linear.js";
 import { LayerNorm, RMSNorm } from "./norm.js";
+import type { RopeScaling } from "./rope-scaling.js";
 import { Rotary } from "./rotary.js";
 
 const engine = await onnxRuntimeNode({ threads: 1 });
@@ -119,6 +120,34 @@ describe("rotary positions", () => {
       return out;
     });
     expectClose([...y.toNumbers()], expected, 4);
+  });
+
+  it("have other wavelengths by LongRoPE in texts beyond the original context", async () => {
+    const [shortFactor, longFactor] = [
+      [1, 2],
+      [4, 5],
+    ];
+    const scaling: RopeScaling = { ropeType: "longrope", factor: 4, originalMaxPositionEmbeddings: 8, shortFactor, longFactor };
+    await using program = compile(
+      ({ x }) => ({ y: new Rotary(range(x.size(2), "int64"), { headDim: 4, theta: 100, scaling }).apply(x) }),
+      { x: float32(1, 1, "seq", 4) },
+      { engine },
+    );
+    const sharper = Math.sqrt(1 + Math.log(4) / Math.log(8));
+    for (const [length, factors] of [
+      [8, shortFactor],
+      [9, longFactor],
+    ] as const) {
+      const { y } = await program({ x: [[Array(length).fill([1, 1, 0, 0])]] });
+      const expected = Array.from({ length }, (_, position) => {
+        const angles = [0, 1].map((i) => (position * 100 ** (-i / 2)) / (factors[i] as number));
+        return [...angles.map(Math.cos), ...angles.map(Math.sin)].map((value) => sharper * value);
+      });
+      expectClose([...y.toNumbers()], expected.flat(), 4);
+    }
+    expect(() => compile(({ p }) => ({ y: new Rotary(p, { headDim: 8, scaling }).apply(p) }), { p: float32(4) })).toThrow(
+      /shortFactor has 2 values, but 4 pairs/,
+    );
   });
 
   it("make products depend on distances alone, and keep lengths", async () => {
