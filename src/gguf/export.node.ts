@@ -7,18 +7,10 @@ import { elementCount } from "../graph/host-array.js";
 import type { Variable } from "../graph/variable.js";
 import { checkpointVariables, configOf, type HuggingFaceConfig } from "../models/architectures.js";
 import type { CausalLM } from "../models/causal-lm.js";
-import { type RopeScaling, rotaryFrequencies, stretchedRotation } from "../nn/rope-scaling.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { bytesOf, checkRows, type WritableType, writableTypes } from "./element-types.js";
-import {
-  architectureOfModel,
-  type GgufArchitecture,
-  ggufName,
-  reorderRows,
-  ropeThetaOf,
-  rotatedHeads,
-  settingNames,
-} from "./layout.js";
+import { architectureOfModel, type GgufArchitecture, ggufName, reorderRows, rotatedHeads, settingNames } from "./layout.js";
+import { factorsName, frequencyFactors, ropeThetaOf } from "./rope.js";
 import { ggufTokenizer } from "./tokenizer.js";
 
 export type GgufDType = keyof typeof writableTypes;
@@ -158,9 +150,9 @@ function planTensors(
       values: () => valuesOf(name, variable, config, architecture),
     };
   });
-  const factors = frequencyFactors(config, architecture);
+  const factors = frequencyFactors(config, architecture.name);
   if (factors)
-    plans.push({ name: "rope_freqs.weight", shape: [factors.length], type: writableTypes.float32, values: async () => factors });
+    plans.push({ name: factorsName, shape: [factors.length], type: writableTypes.float32, values: async () => factors });
   return plans;
 }
 
@@ -175,25 +167,6 @@ async function valuesOf(
   if (!rotated) return values;
   const heads = config[rotated === "query" ? "num_attention_heads" : "num_key_value_heads"] as number;
   return reorderRows(values, heads, variable.shape[0] as number, "neighbours");
-}
-
-/** By how much each rotary frequency is divided; undefined where none is. */
-function frequencyFactors(config: HuggingFaceConfig, { name }: GgufArchitecture): Float32Array | undefined {
-  const given = config.rope_scaling ?? config.rope_parameters;
-  if (typeof given !== "object" || given === null) return undefined;
-  const scaling = Object.fromEntries(
-    Object.entries(given).map(([key, value]) => [key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()), value]),
-  ) as unknown as RopeScaling;
-  if (scaling.ropeType === "default") return undefined;
-  if (name !== "llama" || (scaling.ropeType !== "linear" && scaling.ropeType !== "llama3"))
-    throw new TsumikiError(
-      "CONFIG",
-      `Rotary positions scaled as ${scaling.ropeType} cannot be written as GGUF for ${name} here.`,
-    );
-  const headDim = (config.head_dim ?? (config.hidden_size as number) / (config.num_attention_heads as number)) as number;
-  const theta = ropeThetaOf(config);
-  const { frequencies } = stretchedRotation(headDim, theta, scaling);
-  return Float32Array.from(rotaryFrequencies(headDim, theta), (plain, i) => plain / (frequencies[i] as number));
 }
 
 /** Metadata, the places of the tensors, and zeros up to the first of them. */

@@ -2,7 +2,7 @@
 
 import { type FileHandle, open } from "node:fs/promises";
 import { resolve } from "node:path";
-import { gguf } from "@huggingface/gguf";
+import { GGMLQuantizationType, gguf } from "@huggingface/gguf";
 import { matchTensors } from "../checkpoint/variable-match.js";
 import { TsumikiError } from "../errors.js";
 import { elementCount, type HostArray } from "../graph/host-array.js";
@@ -12,6 +12,7 @@ import type { CausalLM } from "../models/causal-lm.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { bytesOf, type ElementType, elementType, readableTypeNames } from "./element-types.js";
 import { architectureOfFile, type GgufArchitecture, ggufName, reorderRows, rotatedHeads, settingNames } from "./layout.js";
+import { factorsName, scalingOfFactors } from "./rope.js";
 import { tokenizerFromGguf } from "./tokenizer.js";
 
 export interface ImportedGguf {
@@ -39,13 +40,7 @@ type Metadata = Readonly<Record<string, unknown>>;
 export async function importGguf(path: string): Promise<ImportedGguf> {
   const { metadata, tensors } = await readLayout(path);
   const architecture = architectureOfFile(metadata["general.architecture"], path);
-  const factors = tensors.get("rope_freqs.weight");
-  if (factors)
-    throw new TsumikiError(
-      "CONFIG",
-      `${path} stretches its rotary frequencies by a table, from which their formula is not known.`,
-    );
-  const config = configFrom(metadata, architecture, tensors, path);
+  const config = await withFactors(configFrom(metadata, architecture, tensors, path), tensors, path);
   const model = modelFromConfig(config, path);
   const variables = new Map([...checkpointVariables(model)].map(([name, variable]) => [ggufName(name) ?? name, variable]));
   const checkpointNames = new Map([...checkpointVariables(model)].map(([name, variable]) => [variable, name]));
@@ -88,7 +83,7 @@ function placeTensors(
     const type = elementType(dtype);
     const shape = reversed.map(Number).toReversed();
     if (tensors.has(name)) problems.push(`${name} is given twice`);
-    if (!type) problems.push(`${name} is of type ${dtype}; known are ${readableTypeNames}`);
+    if (!type) problems.push(`${name} is of type ${GGMLQuantizationType[dtype] ?? dtype}; known are ${readableTypeNames}`);
     else if ((shape.at(-1) ?? 0) % type.blockElements !== 0)
       problems.push(`${name} [${shape.join(", ")}] does not divide into blocks of ${type.name}`);
     else {
@@ -141,6 +136,19 @@ function configFrom(
     mlp_bias: tensors.has("blk.0.ffn_up.bias"),
     hidden_act: "silu",
   };
+}
+
+/** The configuration with what a table of rotary frequencies says, which is no parameter of the model. */
+async function withFactors(
+  config: HuggingFaceConfig,
+  tensors: Map<string, PlacedTensor>,
+  path: string,
+): Promise<HuggingFaceConfig> {
+  const factors = tensors.get(factorsName);
+  if (!factors) return config;
+  tensors.delete(factorsName);
+  const { data } = await homeInFile(path, factors, undefined).read();
+  return { ...config, rope_scaling: scalingOfFactors(data as Float32Array, config) };
 }
 
 function homeInFile(

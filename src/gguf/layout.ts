@@ -4,7 +4,6 @@
  */
 
 import { TsumikiError } from "../errors.js";
-import type { HuggingFaceConfig } from "../models/architectures.js";
 
 /** An architecture of llama.cpp, and the `model_type` that it is here. */
 export interface GgufArchitecture {
@@ -92,6 +91,3 @@ export const settingNames = {
   "attention.key_length": "head_dim",
   "attention.layer_norm_rms_epsilon": "rms_norm_eps",
 } as const satisfies Record<string, string>;
-
-export const ropeThetaOf = (config: HuggingFaceConfig): number =>
-  ((config.rope_parameters as { rope_theta?: number } | undefined)?.rope_theta ?? config.rope_theta ?? 10_000) as number;
