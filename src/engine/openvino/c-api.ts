@@ -6,6 +6,21 @@
 import type { LibraryHandle } from "koffi";
 import { TsumikiError } from "../../errors.js";
 import type { DType } from "../../graph/dtype.js";
+import {
+  type DimensionStruct,
+  declareFunctions,
+  dtypeOfElementType,
+  elementTypes,
+  type Functions,
+  type Koffi,
+  type KoffiFunction,
+  type PartialShapeStruct,
+  type ProfileStruct,
+  profileExecuted,
+  type ShapeStruct,
+  shapeStruct,
+} from "./c-functions.js";
+import { invalidParameter, OpenVinoError } from "./errors.js";
 
 declare const handleBrand: unique symbol;
 /** A pointer to an object that OpenVINO owns. Whoever gets one frees it. */
@@ -29,62 +44,6 @@ export interface OperatorProfile {
   readonly executed: boolean;
   readonly microseconds: number;
 }
-
-/** `ov_element_type_e` of OpenVINO 2026. */
-const elementTypes: Readonly<Record<DType, number>> = {
-  bool: 1,
-  bfloat16: 2,
-  float16: 3,
-  float32: 4,
-  float64: 5,
-  int8: 7,
-  int16: 8,
-  int32: 9,
-  int64: 10,
-  uint8: 16,
-  uint16: 17,
-  uint32: 18,
-  uint64: 19,
-};
-const dtypeOfElementType = new Map(Object.entries(elementTypes).map(([dtype, number]) => [number, dtype as DType]));
-
-/** `ov_status_e` */
-const statusNames: Readonly<Record<number, string>> = {
-  [-1]: "general error",
-  [-2]: "not implemented",
-  [-3]: "network not loaded",
-  [-4]: "parameter mismatch",
-  [-5]: "not found",
-  [-6]: "out of bounds",
-  [-7]: "unexpected",
-  [-8]: "request busy",
-  [-9]: "result not ready",
-  [-10]: "not allocated",
-  [-11]: "inference not started",
-  [-12]: "network not read",
-  [-13]: "inference cancelled",
-  [-14]: "invalid parameter",
-  [-15]: "unknown error",
-  [-16]: "not implemented in C",
-  [-17]: "unknown exception",
-};
-
-const invalidParameter = -14;
-
-/** A call that OpenVINO answered with a status other than OK. */
-export class OpenVinoError extends TsumikiError {
-  /** `ov_status_e` */
-  readonly status: number;
-
-  constructor(call: string, status: number, message: string) {
-    super("ENGINE", `OpenVINO: ${message || statusNames[status] || "no reason given"} (${call} gave status ${status})`);
-    this.status = status;
-  }
-}
-
-type Koffi = typeof import("koffi").default;
-type KoffiFunction = ReturnType<LibraryHandle["func"]>;
-type TypeSpec = Parameters<Koffi["sizeof"]>[0] | ReturnType<Koffi["out"]>;
 
 /** Stack of a call on another thread. Compiling a model recurses through it: koffi's own 128 KiB are not enough. */
 const asyncStackBytes = 8 * 2 ** 20;
@@ -125,7 +84,7 @@ function giveLargeBlocksBack(koffi: Koffi): void {
 export class OpenVino {
   readonly #koffi: Koffi;
   readonly #library: LibraryHandle;
-  #declared: ReturnType<typeof declare> | undefined;
+  #declared: Functions | undefined;
   readonly #free: KoffiFunction;
   readonly #lastMessage: () => string | null;
   readonly #deepStacks: boolean;
@@ -154,10 +113,10 @@ export class OpenVino {
 
   /** To be called before anything but `version`: functions come and go with versions. */
   declareFunctions(): void {
-    this.#declared = declare(this.#koffi, this.#library);
+    this.#declared = declareFunctions(this.#koffi, this.#library);
   }
 
-  get #functions(): ReturnType<typeof declare> {
+  get #functions(): Functions {
     if (!this.#declared) throw new Error("The functions of OpenVINO's C library have not been declared.");
     return this.#declared;
   }
@@ -375,32 +334,6 @@ export class OpenVino {
   }
 }
 
-interface ShapeStruct {
-  rank: number | bigint;
-  dims: unknown;
-}
-interface DimensionStruct {
-  readonly min: number | bigint;
-  readonly max: number | bigint;
-}
-interface PartialShapeStruct {
-  rank: DimensionStruct;
-  dims: unknown;
-}
-interface ProfileStruct {
-  readonly status: number;
-  readonly realTime: number | bigint;
-  readonly name: string;
-  readonly kernel: string;
-  readonly layerType: string;
-}
-const profileExecuted = 2;
-
-const shapeStruct = (shape: readonly number[]): ShapeStruct => ({
-  rank: shape.length,
-  dims: BigInt64Array.from(shape, BigInt),
-});
-
 /** A call on another thread; the parameters are held until it is over, so that their memory stays. */
 function aside(fn: KoffiFunction, parameters: readonly unknown[]): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -410,71 +343,4 @@ function aside(fn: KoffiFunction, parameters: readonly unknown[]): Promise<numbe
       else resolve(status);
     });
   });
-}
-
-/** The functions that are used, as the headers `openvino/c/*.h` declare them. */
-function declare(koffi: Koffi, library: LibraryHandle) {
-  const int64 = koffi.types.int64;
-  const shape = koffi.struct({ rank: int64, dims: koffi.pointer(int64) });
-  const dimension = koffi.struct({ min: int64, max: int64 });
-  const partialShape = koffi.struct({ rank: dimension, dims: koffi.pointer(dimension) });
-  const property = koffi.struct({ key: "str", value: "str" });
-  const profile = koffi.struct({
-    status: "int",
-    realTime: int64,
-    cpuTime: int64,
-    name: "str",
-    kernel: "str",
-    layerType: "str",
-  });
-  const profileList = koffi.struct({ infos: koffi.pointer(profile), size: "size_t" });
-
-  const handle = "void *";
-  const out = (type: TypeSpec) => koffi.out(koffi.pointer(type));
-  const created = out(handle);
-  const call = (name: string, ...parameters: readonly TypeSpec[]) => library.func(name, "int", [...parameters]);
-  const optional = (name: string, ...parameters: readonly TypeSpec[]): KoffiFunction | undefined => {
-    try {
-      return call(name, ...parameters);
-    } catch {
-      return undefined;
-    }
-  };
-  const release = (name: string, type: TypeSpec = handle) => library.func(name, "void", [type]);
-  return {
-    dimension,
-    profile,
-    createCore: call("ov_core_create", created),
-    freeCore: release("ov_core_free"),
-    getProperty: call("ov_core_get_property", handle, "str", "str", created),
-    readModel: call("ov_core_read_model", handle, "str", "str", created),
-    readModelFromMemory: call("ov_core_read_model_from_memory_buffer", handle, handle, "size_t", handle, created),
-    freeModel: release("ov_model_free"),
-    // Not in the first releases of 2026. A function with a variable number of parameters blocks the thread that calls it.
-    compile: optional("ov_core_compile_model_props", handle, handle, "str", "size_t", koffi.pointer(property), created),
-    compileHere: call("ov_core_compile_model", handle, handle, "str", "size_t", created, "..."),
-    freeCompiled: release("ov_compiled_model_free"),
-    countInputs: call("ov_compiled_model_inputs_size", handle, out("size_t")),
-    countOutputs: call("ov_compiled_model_outputs_size", handle, out("size_t")),
-    inputNamed: call("ov_compiled_model_input_by_name", handle, "str", created),
-    outputAt: call("ov_compiled_model_output_by_index", handle, "size_t", created),
-    portElementType: call("ov_port_get_element_type", handle, out("int")),
-    portShape: call("ov_port_get_partial_shape", handle, out(partialShape)),
-    freePartialShape: release("ov_partial_shape_free", koffi.pointer(partialShape)),
-    freePort: release("ov_output_const_port_free"),
-    createRequest: call("ov_compiled_model_create_infer_request", handle, created),
-    freeRequest: release("ov_infer_request_free"),
-    setTensor: call("ov_infer_request_set_tensor_by_const_port", handle, handle, handle),
-    getTensor: call("ov_infer_request_get_tensor_by_const_port", handle, handle, created),
-    infer: call("ov_infer_request_infer", handle),
-    getProfile: call("ov_infer_request_get_profiling_info", handle, out(profileList)),
-    freeProfile: release("ov_profiling_info_list_free", koffi.pointer(profileList)),
-    createTensorOver: call("ov_tensor_create_from_host_ptr", "int", shape, handle, created),
-    createTensor: call("ov_tensor_create", "int", shape, created),
-    tensorShape: call("ov_tensor_get_shape", handle, out(shape)),
-    freeShape: library.func("ov_shape_free", "int", [koffi.pointer(shape)]),
-    tensorBytes: call("ov_tensor_get_byte_size", handle, out("size_t")),
-    tensorData: call("ov_tensor_data", handle, created),
-    freeTensor: release("ov_tensor_free"),
-  };
 }

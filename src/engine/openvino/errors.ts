@@ -2,6 +2,40 @@
 
 import { TsumikiError } from "../../errors.js";
 
+/** `ov_status_e` */
+const statusNames: Readonly<Record<number, string>> = {
+  [-1]: "general error",
+  [-2]: "not implemented",
+  [-3]: "network not loaded",
+  [-4]: "parameter mismatch",
+  [-5]: "not found",
+  [-6]: "out of bounds",
+  [-7]: "unexpected",
+  [-8]: "request busy",
+  [-9]: "result not ready",
+  [-10]: "not allocated",
+  [-11]: "inference not started",
+  [-12]: "network not read",
+  [-13]: "inference cancelled",
+  [-14]: "invalid parameter",
+  [-15]: "unknown error",
+  [-16]: "not implemented in C",
+  [-17]: "unknown exception",
+};
+
+export const invalidParameter = -14;
+
+/** A call that OpenVINO answered with a status other than OK. */
+export class OpenVinoError extends TsumikiError {
+  /** `ov_status_e` */
+  readonly status: number;
+
+  constructor(call: string, status: number, message: string) {
+    super("ENGINE", `OpenVINO: ${message || statusNames[status] || "no reason given"} (${call} gave status ${status})`);
+    this.status = status;
+  }
+}
+
 /** Where OpenVINO writes the name of the node that it speaks of. */
 const nodeNamePatterns = [
   /\bnode with name '([^']+)'/, // while running
