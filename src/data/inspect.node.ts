@@ -71,8 +71,23 @@ export async function inspectData(sources: readonly string[], options: InspectOp
   const labels = new Counter<string>();
   const samples: DataInspection["samples"][number][] = [];
   let rows = 0;
+  let begun = 0; // length of a document that goes on in the next piece
+  let isInside = false;
   for await (const located of data) {
     const { example, place, format } = located;
+    const length = lengthOf(textOf(example)) + begun;
+    const goesOn = example.kind === "text" && example.continues === true;
+    if (!isInside) {
+      // Each row takes the place of one that was drawn before with the chance that leaves all equal (Vitter 1985, algorithm R).
+      const seat = samples.length < wanted ? samples.length : random.below(rows + 1);
+      if (seat < wanted) samples[seat] = located;
+    }
+    isInside = goesOn;
+    begun = goesOn ? length : 0;
+    if (goesOn) {
+      onProgress?.(data.progress);
+      continue;
+    }
     rows++;
     const ofFile = formats.get(place.file) ?? { format, rows: 0 };
     ofFile.rows++;
@@ -80,11 +95,7 @@ export async function inspectData(sources: readonly string[], options: InspectOp
     kinds.add(example.kind);
     for (const { role } of turnsOf(example)) roles.add(role);
     for (const label of labelsOf(example)) labels.add(String(label));
-    const length = lengthOf(textOf(example));
     lengths.set(length, (lengths.get(length) ?? 0) + 1);
-    // Each row takes the place of one that was drawn before with the chance that leaves all equal (Vitter 1985, algorithm R).
-    const seat = samples.length < wanted ? samples.length : random.below(rows);
-    if (seat < wanted) samples[seat] = located;
     if (rows % 1000 === 0) onProgress?.(data.progress);
   }
   const fileOf = ({ place }: { readonly place: RowPlace }) => data.files.findIndex(({ path }) => path === place.file);

@@ -48,6 +48,20 @@ describe("inspectData", () => {
     expect(words).toMatchObject({ lengths: { total: 3, maximum: 1 }, samples: [] });
   });
 
+  it("counts a long text, which is read in pieces, as one document", async () => {
+    const long = "the whale swims\n".repeat(600_000);
+    await writeFile(at("a.txt"), long);
+    await writeFile(at("b.txt"), "the sea\n");
+    const { files, rows, lengths, samples } = await inspectData([at("*.txt")]);
+    expect(files.map((file) => file.rows)).toEqual([1, 1]);
+    expect(rows).toBe(2);
+    expect(lengths).toMatchObject({ total: long.length + 8, minimum: 8, maximum: long.length });
+    expect(samples.map(({ place }) => [place.file, place.line])).toEqual([
+      [at("a.txt"), 1],
+      [at("b.txt"), 1],
+    ]);
+  });
+
   it("draws samples from everywhere, the same each time", async () => {
     await writeFile(at("a.jsonl"), lines(...Array.from({ length: 500 }, (_, i) => ({ text: `row ${i}` }))));
     const rows = (await inspectData([at("a.jsonl")], { samples: 50 })).samples.map(({ place }) => place.row);

@@ -27,8 +27,23 @@ const byteOfVisible: ReadonlyMap<string, number> = new Map(
   byteAlphabet.map((character, i) => [character, alphabetBytes[i] as number]),
 );
 
+/** A string that is put together character by character takes thirty bytes for each until it is read. [UTF-16 units] */
+const blockUnits = 1 << 16;
+
 /** The UTF-8 bytes of `text` as visible characters. A lone surrogate counts as U+FFFD. */
 export function byteLevelText(text: string): string {
+  if (text.length <= blockUnits) return visibleBytes(text);
+  const blocks: string[] = [];
+  for (let start = 0; start < text.length; ) {
+    let end = Math.min(start + blockUnits, text.length);
+    if ((text.codePointAt(end - 1) as number) > 0xffff) end++; // not between the halves of a character
+    blocks.push(visibleBytes(text.slice(start, end)));
+    start = end;
+  }
+  return blocks.join("");
+}
+
+function visibleBytes(text: string): string {
   let visible = "";
   for (let i = 0; i < text.length; i++) {
     let code = text.charCodeAt(i);

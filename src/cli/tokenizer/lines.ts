@@ -20,7 +20,7 @@ export async function encodeCommand(folder: string, file: string | undefined, { 
   const tokenizer = await loadTokenizer(folder);
   await eachLine(file, ({ text }) => {
     const ids = special ? tokenizer.tokenize(text).ids : tokenizer.encode(text);
-    return pieces ? describePieces(tokenizer, ids, showsColours()) : JSON.stringify(Array.from(ids));
+    return pieces ? [describePieces(tokenizer, ids, showsColours())] : jsonOf(ids);
   });
 }
 
@@ -32,18 +32,39 @@ export async function decodeCommand(
   const tokenizer = await loadTokenizer(folder);
   await eachLine(file, (line) => {
     const ids = idsOf(line, file ?? "standard input", tokenizer);
-    if (pieces) return describePieces(tokenizer, ids, showsColours());
-    return tokenizer.decode(ids, { skipSpecialTokens: skipSpecial });
+    return [pieces ? describePieces(tokenizer, ids, showsColours()) : tokenizer.decode(ids, { skipSpecialTokens: skipSpecial })];
   });
 }
 
 /** Colour is what was asked for: also in a pipe, but not where it is unwelcome everywhere. */
 const showsColours = (): boolean => !process.env.NO_COLOR;
 
-async function eachLine(file: string | undefined, answer: (line: Line) => string): Promise<void> {
+/** Ids that are written together: the text of a very long line's would not fit into one string. */
+const idsAtOnce = 1 << 16;
+
+/** A JSON array, in parts. */
+function* jsonOf(ids: Int32Array): Generator<string, void, undefined> {
+  yield "[";
+  for (let at = 0; at < ids.length; at += idsAtOnce) yield `${at === 0 ? "" : ","}${ids.subarray(at, at + idsAtOnce).join(",")}`;
+  yield "]";
+}
+
+/** Writes the parts of each line's answer as a line. */
+async function eachLine(file: string | undefined, answer: (line: Line) => Iterable<string>): Promise<void> {
   for await (const line of textLines(file)) {
-    if (!process.stdout.write(`${answer(line)}\n`)) await once(process.stdout, "drain");
+    let waiting = "";
+    for (const part of answer(line)) {
+      waiting += part;
+      if (waiting.length < idsAtOnce) continue;
+      await written(waiting);
+      waiting = "";
+    }
+    await written(`${waiting}\n`);
   }
+}
+
+async function written(text: string): Promise<void> {
+  if (!process.stdout.write(text)) await once(process.stdout, "drain");
 }
 
 function idsOf({ text, number }: Line, name: string, { vocabSize, idToToken }: Tokenizer): readonly number[] {

@@ -1,6 +1,7 @@
 /** The lines of a file or of standard input. */
 
 import { createReadStream } from "node:fs";
+import { longestValueBytes, tooLong } from "../../data/read/raw-row.js";
 import { TsumikiError } from "../../errors.js";
 
 const lineFeed = 0x0a;
@@ -22,6 +23,7 @@ export async function* textLines(file: string | undefined): AsyncGenerator<Line,
     const bytes = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
     parts = [];
     number++;
+    if (bytes.length > longestValueBytes) throw new TsumikiError("DATA", `${name}, line ${number} ${tooLong(bytes.length)}.`);
     const end = bytes.at(-1) === carriageReturn ? bytes.length - 1 : bytes.length;
     try {
       const text = decoder.decode(bytes.subarray(0, end));

@@ -11,6 +11,8 @@ const none = -1;
 const noRank = 0x7fffffff;
 /** Up to so many symbols the best merge is found by looking at all; beyond, with a heap. */
 const shortWord = 48;
+/** The arrays of a longer word are not kept for the next. [symbols] */
+const keptLength = 1 << 20;
 
 export function bpeModel(model: TokenizerJson["model"]): SubwordModel {
   if (typeof model.dropout === "number" && model.dropout > 0)
@@ -121,18 +123,30 @@ class InitialSymbols {
 /** Merges the symbols of one word after the other; its arrays are used again. */
 class Merger {
   private length = 0;
-  private symbols = new Int32Array(64);
-  private ends = new Int32Array(64);
+  private symbols!: Int32Array;
+  private ends!: Int32Array;
   /** The rank of the merge of each symbol with the next one, and what it makes. */
-  private ranks = new Int32Array(64);
-  private made = new Int32Array(64);
-  private next = new Int32Array(64);
-  private previous = new Int32Array(64);
+  private ranks!: Int32Array;
+  private made!: Int32Array;
+  private next!: Int32Array;
+  private previous!: Int32Array;
 
-  constructor(private readonly merges: PairMap) {}
+  constructor(private readonly merges: PairMap) {
+    this.allocate();
+  }
+
+  private allocate(): void {
+    this.symbols = new Int32Array(64);
+    this.ends = new Int32Array(64);
+    this.ranks = new Int32Array(64);
+    this.made = new Int32Array(64);
+    this.next = new Int32Array(64);
+    this.previous = new Int32Array(64);
+  }
 
   begin(): void {
     this.length = 0;
+    if (this.symbols.length > keptLength) this.allocate();
   }
 
   add(symbol: number, end: number): void {

@@ -111,3 +111,21 @@ describe("BPE", () => {
     );
   });
 });
+
+describe("a piece without end, such as a text without spaces", () => {
+  const text = `${"thewhiteŵhale🐋sankthe\u{1f6a2}ship".repeat(2500)}x`;
+
+  it.each([
+    ["bpe", "minimind"],
+    ["unigram", "t5"],
+  ] as const)("is encoded as Rust does it: %s", async (model, preset) => {
+    const tokenizer = await trainTokenizer(`${text.slice(0, 2000)} white whale`, { model, preset, vocabSize: 400 });
+    const rust = RustTokenizer.fromString(
+      JSON.stringify({ ...tokenizer.toJSON(), version: "1.0", truncation: null, padding: null }),
+    );
+    for (const given of [text, text.slice(0, 65_537), "short", text])
+      expect(Buffer.from(tokenizer.encode(given).buffer)).toEqual(
+        Buffer.from(Int32Array.from((await rust.encode(given, null, { addSpecialTokens: false })).getIds()).buffer),
+      );
+  });
+});

@@ -10,6 +10,8 @@ import { Trie } from "./trie.js";
 /** What an unknown character costs below the least probable token [nats]. */
 export const unknownPenalty = 10;
 const none = -1;
+/** Arrays for pieces up to here are kept for the next piece. [UTF-16 units] */
+const keptLength = 1 << 16;
 
 /** A segmentation of a piece and its probability. */
 export interface Segmentation {
@@ -46,28 +48,29 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
   const bytes = model.byte_fallback === true ? byteFallbackIds(vocabulary) : undefined;
   const encoder = new TextEncoder();
 
-  // The best path to each place of a piece; the arrays are used again.
-  let best = new Float64Array(64);
-  let bestId = new Int32Array(64);
-  let bestStart = new Int32Array(64);
+  // The best path to each place of a piece; the arrays are used again, unless they are very long. Scores are needed no farther back
+  // than the longest token reaches: place p has score `best[p & mask]`.
+  const longest = entries.reduce((most, [token]) => Math.max(most, token.length), 2);
+  const best = new Float64Array(2 ** Math.ceil(Math.log2(longest + 1)));
+  const mask = best.length - 1;
+  let bestId = new Int32Array(keptLength + 1);
+  let bestStart = new Int32Array(keptLength + 1);
 
-  const emit = (piece: string, path: readonly number[], tokens: TokenList): void => {
-    for (let i = 0; i < path.length; ) {
-      const [id, start, end] = [path[i] as number, path[i + 1] as number, path[i + 2] as number];
-      i += 3;
-      if (id !== unknown) {
-        tokens.push(id, end);
-        continue;
+  /** The tokens of the best path, once `bestStart[i]` is where the token that starts at i ends. */
+  const emit = (piece: string, tokens: TokenList): void => {
+    for (let start = 0; start < piece.length; ) {
+      let end = bestStart[start] as number;
+      const id = bestId[end] as number;
+      if (id !== unknown) tokens.push(id, end);
+      else {
+        // Unknown characters side by side are one token.
+        while (end < piece.length && bestId[bestStart[end] as number] === unknown) end = bestStart[end] as number;
+        const text = piece.slice(start, end);
+        const whole = vocabulary.ids.get(text);
+        if (whole === undefined && bytes) for (const byte of encoder.encode(text)) tokens.push(bytes[byte] as number, end);
+        else tokens.push(whole ?? unknown, end);
       }
-      let last = end; // unknown characters side by side are one token
-      while (i < path.length && path[i] === unknown) {
-        last = path[i + 2] as number;
-        i += 3;
-      }
-      const text = piece.slice(start, last);
-      const whole = vocabulary.ids.get(text);
-      if (whole === undefined && bytes) for (const byte of encoder.encode(text)) tokens.push(bytes[byte] as number, last);
-      else tokens.push(whole ?? unknown, last);
+      start = end;
     }
   };
 
@@ -78,15 +81,15 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
 
   const encode = (piece: string, tokens: TokenList): void => {
     const { length } = piece;
-    if (length >= best.length) {
-      best = new Float64Array(2 * length);
-      bestId = new Int32Array(2 * length);
-      bestStart = new Int32Array(2 * length);
+    const isLong = length > keptLength;
+    if (isLong || bestId.length > keptLength + 1) {
+      bestId = new Int32Array((isLong ? length : keptLength) + 1);
+      bestStart = new Int32Array(bestId.length);
     }
     bestStart.fill(none, 0, length + 1);
     best[0] = 0;
     for (let start = 0; start < length; ) {
-      const before = best[start] as number;
+      const before = best[start & mask] as number;
       const width = (piece.codePointAt(start) as number) > 0xffff ? 2 : 1;
       let knowsCharacter = false;
       let node = 0;
@@ -96,8 +99,8 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
         const id = trie.value(node);
         if (id < 0) continue;
         const score = (scores[id] as number) + before;
-        if (bestStart[at] === none || score > (best[at] as number)) {
-          best[at] = score;
+        if (bestStart[at] === none || score > (best[at & mask] as number)) {
+          best[at & mask] = score;
           bestStart[at] = start;
           bestId[at] = id;
         }
@@ -107,18 +110,23 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
         needUnknown(piece, start);
         const at = start + width;
         const score = unknownScore + before;
-        if (bestStart[at] === none || score > (best[at] as number)) {
-          best[at] = score;
+        if (bestStart[at] === none || score > (best[at & mask] as number)) {
+          best[at & mask] = score;
           bestStart[at] = start;
           bestId[at] = unknown;
         }
       }
       start += width;
     }
-    const path: number[] = [];
-    for (let end = length; end > 0; end = bestStart[end] as number)
-      path.push(end, bestStart[end] as number, bestId[end] as number);
-    emit(piece, path.reverse(), tokens);
+    // Turned around on the spot: from where each token starts to where it ends.
+    for (let end = length, after = length; end > 0; ) {
+      const start = bestStart[end] as number;
+      bestStart[end] = after;
+      after = end;
+      end = start;
+      if (end === 0) bestStart[0] = after;
+    }
+    emit(piece, tokens);
   };
 
   const lattice = (piece: string): SegmentationLattice => {
