@@ -8,6 +8,7 @@ import type { LayerCache, Mask } from "../nn/attention.js";
 import { type LogitsOptions, linearCrossEntropy, linearLogits } from "../nn/linear-cross-entropy.js";
 import { Module } from "../nn/module.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
+import { Rotary } from "../nn/rotary.js";
 
 /** Keys and values of earlier calls, for all layers. */
 export interface KeyValueCache {
@@ -103,6 +104,27 @@ export const causalMask = ({ keys, segments }: ForwardOptions): Mask => ({
 /** The positions of ids [batch, seq]: those that are given, [batch, seq], or the ones that follow the cache, [seq]. */
 export const positionsOf = (ids: Tensor, { positions, cache }: ForwardOptions): Tensor =>
   positions ?? range(ids.size(1), "int64", cache?.length ?? 0);
+
+interface RotarySettings {
+  readonly headDim: number;
+  readonly ropeTheta: number;
+  readonly ropeScaling: RopeScaling | null;
+  readonly maxPositionEmbeddings: number;
+  /** Share of a head's features that is rotated. Default 1. */
+  readonly partialRotaryFactor?: number;
+  readonly interleaved?: boolean;
+}
+
+/** The rotation of a call, as a configuration says it. */
+export const rotaryOf = (ids: Tensor, options: ForwardOptions, settings: RotarySettings): Rotary =>
+  new Rotary(positionsOf(ids, options), {
+    headDim: settings.headDim,
+    rotaryDim: Math.floor(settings.headDim * (settings.partialRotaryFactor ?? 1)),
+    interleaved: settings.interleaved ?? false,
+    theta: settings.ropeTheta,
+    scaling: settings.ropeScaling ?? undefined,
+    maxPositionEmbeddings: settings.maxPositionEmbeddings,
+  });
 
 /** A property path in which some steps have other names in checkpoints. */
 export const renamed = (path: string, names: Readonly<Record<string, string>>): string =>

@@ -17,8 +17,7 @@ import { Embedding, Linear } from "../nn/linear.js";
 import { Module } from "../nn/module.js";
 import { HeadLayerNorm, LayerNorm } from "../nn/norm.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
-import { Rotary } from "../nn/rotary.js";
-import { CausalLM, causalMask, contextOf, type ForwardOptions, type LayerType, positionsOf } from "./causal-lm.js";
+import { CausalLM, causalMask, contextOf, type ForwardOptions, type LayerType, rotaryOf } from "./causal-lm.js";
 
 /** Names as in Hugging Face's `CohereConfig` and `Cohere2Config`. */
 export interface CohereOptions {
@@ -136,12 +135,9 @@ export class Cohere extends CausalLM {
 
   /** Scaled as the logits are to be. */
   protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
-    const { hiddenSize, numAttentionHeads, ropeTheta, ropeScaling, maxPositionEmbeddings, slidingWindow, layerTypes } =
-      this.#config;
-    const rotary = new Rotary(positionsOf(ids, options), {
-      ...{ headDim: hiddenSize / numAttentionHeads, theta: ropeTheta, interleaved: true, maxPositionEmbeddings },
-      scaling: ropeScaling ?? undefined,
-    });
+    const { hiddenSize, numAttentionHeads, slidingWindow, layerTypes } = this.#config;
+    const headDim = hiddenSize / numAttentionHeads;
+    const rotary = rotaryOf(ids, options, { ...this.#config, headDim, interleaved: true });
     const mask = causalMask(options);
     const sliding: AttentionInputs = { mask: { ...mask, window: slidingWindow ?? undefined }, rotary };
     const full: AttentionInputs = layerTypes ? { mask } : { mask, rotary };

@@ -18,8 +18,7 @@ import type { LogitsOptions } from "../nn/linear-cross-entropy.js";
 import { Module } from "../nn/module.js";
 import { OffsetRMSNorm } from "../nn/norm.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
-import { Rotary } from "../nn/rotary.js";
-import { CausalLM, causalMask, contextOf, type ForwardOptions, type LayerType, positionsOf } from "./causal-lm.js";
+import { CausalLM, causalMask, contextOf, type ForwardOptions, type LayerType, rotaryOf } from "./causal-lm.js";
 
 /** Names as in Hugging Face's `Gemma2Config` and `Gemma3TextConfig`. */
 export interface GemmaOptions {
@@ -142,11 +141,9 @@ export class Gemma extends CausalLM {
   }
 
   protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
-    const { hiddenSize, headDim, ropeTheta, ropeScaling, ropeLocalBaseFreq, maxPositionEmbeddings } = this.#config;
-    const positions = positionsOf(ids, options);
-    const scaling = ropeScaling ?? undefined;
-    const rotary = new Rotary(positions, { headDim, theta: ropeTheta, scaling, maxPositionEmbeddings });
-    const local = ropeLocalBaseFreq === null ? rotary : new Rotary(positions, { headDim, theta: ropeLocalBaseFreq });
+    const { hiddenSize, ropeLocalBaseFreq: theta } = this.#config;
+    const rotary = rotaryOf(ids, options, this.#config);
+    const local = theta === null ? rotary : rotaryOf(ids, options, { ...this.#config, ropeTheta: theta, ropeScaling: null });
     const mask = causalMask(options);
     const full = { mask, rotary };
     const sliding = { mask: { ...mask, window: this.#config.slidingWindow }, rotary: local };

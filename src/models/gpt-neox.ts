@@ -16,8 +16,7 @@ import { Embedding, Linear } from "../nn/linear.js";
 import { Module } from "../nn/module.js";
 import { LayerNorm } from "../nn/norm.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
-import { Rotary } from "../nn/rotary.js";
-import { CausalLM, causalMask, contextOf, type ForwardOptions, positionsOf, renamed } from "./causal-lm.js";
+import { CausalLM, causalMask, contextOf, type ForwardOptions, renamed, rotaryOf } from "./causal-lm.js";
 
 /** Names as in Hugging Face's `GPTNeoXConfig`. */
 export interface GPTNeoXOptions {
@@ -111,18 +110,8 @@ export class GPTNeoX extends CausalLM {
   }
 
   protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
-    const {
-      hiddenSize,
-      numAttentionHeads,
-      ropeTheta: theta,
-      ropeScaling,
-      partialRotaryFactor,
-      maxPositionEmbeddings,
-    } = this.#config;
-    const headDim = hiddenSize / numAttentionHeads;
-    const rotaryDim = Math.floor(headDim * partialRotaryFactor);
-    const rotation = { headDim, rotaryDim, theta, scaling: ropeScaling ?? undefined, maxPositionEmbeddings };
-    const rotary = new Rotary(positionsOf(ids, options), rotation);
+    const { hiddenSize, numAttentionHeads } = this.#config;
+    const rotary = rotaryOf(ids, options, { ...this.#config, headDim: hiddenSize / numAttentionHeads });
     const mask = causalMask(options);
     let x = dropout(this.embedIn.forward(ids), this.#config.hiddenDropout); // [batch, seq, hidden]
     for (const [i, layer] of this.layers.entries()) x = layer.forward(x, { mask, rotary, cache: options.cache?.layer(i) });

@@ -11,6 +11,7 @@ export {
   type LayerType,
   type LossOptions,
   positionsOf,
+  rotaryOf,
 } from "./causal-lm.js";
 export { Cohere, type CohereConfig, CohereLayer, type CohereOptions } from "./cohere.js";
 export type { Architecture } from "./configs/entries.js";

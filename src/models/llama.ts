@@ -18,8 +18,7 @@ import { Embedding, Linear } from "../nn/linear.js";
 import { loadBalancingLoss, MixtureOfExperts, type Routing } from "../nn/mixture-of-experts.js";
 import { Module } from "../nn/module.js";
 import { RMSNorm } from "../nn/norm.js";
-import { Rotary } from "../nn/rotary.js";
-import { CausalLM, causalMask, contextOf, type ForwardOptions, type LossOptions, positionsOf } from "./causal-lm.js";
+import { CausalLM, causalMask, contextOf, type ForwardOptions, type LossOptions, rotaryOf } from "./causal-lm.js";
 import { completeLlama, type LlamaConfig, type LlamaOptions } from "./llama-options.js";
 
 /** The attention of a layer. */
@@ -92,17 +91,8 @@ export class Llama extends CausalLM {
   }
 
   protected hiddenStates(ids: Tensor, options: ForwardOptions, routings?: Routing[]): Tensor {
-    const {
-      headDim,
-      ropeTheta: theta,
-      ropeScaling,
-      maxPositionEmbeddings,
-      slidingWindow,
-      layerTypes,
-      noRopeLayers,
-    } = this.#config;
-    const scaling = ropeScaling ?? undefined;
-    const rotary = new Rotary(positionsOf(ids, options), { headDim, theta, scaling, maxPositionEmbeddings });
+    const { slidingWindow, layerTypes, noRopeLayers } = this.#config;
+    const rotary = rotaryOf(ids, options, this.#config);
     const full = causalMask(options);
     const sliding = { ...full, window: slidingWindow ?? undefined };
     let x = this.embedTokens.forward(ids); // [batch, seq, hidden]

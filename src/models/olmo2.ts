@@ -14,8 +14,7 @@ import { Embedding, Linear } from "../nn/linear.js";
 import { Module } from "../nn/module.js";
 import { RMSNorm } from "../nn/norm.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
-import { Rotary } from "../nn/rotary.js";
-import { CausalLM, causalMask, contextOf, type ForwardOptions, positionsOf } from "./causal-lm.js";
+import { CausalLM, causalMask, contextOf, type ForwardOptions, rotaryOf } from "./causal-lm.js";
 
 /** Names as in Hugging Face's `Olmo2Config`. */
 export interface Olmo2Options {
@@ -100,9 +99,8 @@ export class Olmo2 extends CausalLM {
   }
 
   protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
-    const { hiddenSize, numAttentionHeads, ropeTheta: theta, ropeScaling, maxPositionEmbeddings } = this.#config;
-    const rotation = { headDim: hiddenSize / numAttentionHeads, theta, scaling: ropeScaling ?? undefined, maxPositionEmbeddings };
-    const rotary = new Rotary(positionsOf(ids, options), rotation);
+    const { hiddenSize, numAttentionHeads } = this.#config;
+    const rotary = rotaryOf(ids, options, { ...this.#config, headDim: hiddenSize / numAttentionHeads });
     const mask = causalMask(options);
     let x = this.embedTokens.forward(ids); // [batch, seq, hidden]
     for (const [i, layer] of this.layers.entries()) x = layer.forward(x, { mask, rotary, cache: options.cache?.layer(i) });

@@ -18,8 +18,7 @@ import { Embedding, Linear } from "../nn/linear.js";
 import { Module } from "../nn/module.js";
 import { RMSNorm } from "../nn/norm.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
-import { Rotary } from "../nn/rotary.js";
-import { CausalLM, causalMask, contextOf, type ForwardOptions, positionsOf } from "./causal-lm.js";
+import { CausalLM, causalMask, contextOf, type ForwardOptions, rotaryOf } from "./causal-lm.js";
 
 /** Names as in Hugging Face's `Phi3Config`. */
 export interface Phi3Options {
@@ -161,12 +160,8 @@ export class Phi3 extends CausalLM {
   }
 
   protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
-    const { hiddenSize, numAttentionHeads, ropeTheta: theta, ropeScaling, partialRotaryFactor, slidingWindow } = this.#config;
-    const headDim = hiddenSize / numAttentionHeads;
-    const rotary = new Rotary(positionsOf(ids, options), {
-      ...{ headDim, rotaryDim: Math.floor(headDim * partialRotaryFactor), theta, scaling: ropeScaling ?? undefined },
-      maxPositionEmbeddings: this.#config.maxPositionEmbeddings,
-    });
+    const { hiddenSize, numAttentionHeads, slidingWindow } = this.#config;
+    const rotary = rotaryOf(ids, options, { ...this.#config, headDim: hiddenSize / numAttentionHeads });
     const mask = { ...causalMask(options), window: slidingWindow ?? undefined };
     let x = dropout(this.embedTokens.forward(ids), this.#config.embdPdrop); // [batch, seq, hidden]
     for (const [i, layer] of this.layers.entries()) x = layer.forward(x, { mask, rotary, cache: options.cache?.layer(i) });
