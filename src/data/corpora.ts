@@ -6,6 +6,7 @@ import { brown, cmudict, spamAssassin, wordNetGlosses } from "./corpora/english.
 import { digits, emojiPictures, icons } from "./corpora/images.js";
 import { emojiNames } from "./corpora/names.js";
 import { songCi, songPoems, tangPoems, yuanQu } from "./corpora/poems.js";
+import { births } from "./corpora/series.js";
 import { mobyDick, stateOfTheUnion } from "./corpora/texts.js";
 
 export type { CorpusCard, Split } from "./corpora/card.js";
@@ -29,6 +30,7 @@ export const rowRecipes = {
   digits,
   "emoji-pictures": emojiPictures,
   icons,
+  births,
 } as const;
 
 export type TextCorpusName = keyof typeof textRecipes;

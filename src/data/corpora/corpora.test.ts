@@ -229,6 +229,19 @@ describe("rows", () => {
       { text: "wide", svg: '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 24"><path/></svg>' },
     ]);
   });
+
+  it("of births are days in order, split by year", () => {
+    const files = {
+      "data/data.csv": "year,month,date_of_month,day_of_week,births\n1994,1,1,6,8096\n2002,12,31,2,11\n2003,1,1,3,12\n",
+    };
+    expect(rowsOf("births", files)).toEqual([
+      { date: "1994-01-01", births: 8096 },
+      { date: "2002-12-31", births: 11 },
+      { date: "2003-01-01", births: 12 },
+    ]);
+    const { rows: stored, splitOf } = rowRecipes.births;
+    expect([...stored(filesOf(files))].map(splitOf)).toEqual(["train", "validation", "test"]);
+  });
 });
 
 describe("splits", () => {
@@ -258,7 +271,7 @@ describe("from npm", () => {
     await rm(folder, { recursive: true });
   });
 
-  it.each(["icons", "chinese-sentences"] as const)("%s has the rows and splits that its card says", async (name) => {
+  it.each(["icons", "chinese-sentences", "births"] as const)("%s has the rows and splits that its card says", async (name) => {
     const parts: unknown[] = [];
     for (const split of ["train", "validation", "test"] as const) {
       const rows = await corpus(name, { split });
