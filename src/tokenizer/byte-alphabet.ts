@@ -3,6 +3,8 @@
  * other 68 for U+0100 onwards, so that tokens can be written in JSON and read by people (`Ġthe` is " the").
  */
 
+import { stringOfUnits } from "./text/word-table.js";
+
 const isPrintable = (byte: number): boolean => (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
 
 /** The bytes in the order of their visible characters' code points: this order gives them their token ids. */
@@ -23,6 +25,8 @@ const visibleOfByte: readonly string[] = alphabetBytes.reduce<string[]>((visible
   return visible;
 }, new Array<string>(256));
 
+const unitOfByte = Uint16Array.from(visibleOfByte, (visible) => visible.charCodeAt(0));
+
 const byteOfVisible: ReadonlyMap<string, number> = new Map(
   byteAlphabet.map((character, i) => [character, alphabetBytes[i] as number]),
 );
@@ -33,11 +37,13 @@ const blockUnits = 1 << 16;
 /** The UTF-8 bytes of `text` as visible characters. A lone surrogate counts as U+FFFD. */
 export function byteLevelText(text: string): string {
   if (text.length <= blockUnits) return visibleBytes(text);
+  const encoder = new TextEncoder();
   const blocks: string[] = [];
   for (let start = 0; start < text.length; ) {
     let end = Math.min(start + blockUnits, text.length);
     if ((text.codePointAt(end - 1) as number) > 0xffff) end++; // not between the halves of a character
-    blocks.push(visibleBytes(text.slice(start, end)));
+    const units = Uint16Array.from(encoder.encode(text.slice(start, end)), (byte) => unitOfByte[byte] as number);
+    blocks.push(stringOfUnits(units, 0, units.length));
     start = end;
   }
   return blocks.join("");

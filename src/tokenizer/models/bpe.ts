@@ -4,7 +4,7 @@ import { TsumikiError } from "../../errors.js";
 import { grown } from "../grown.js";
 import type { TokenizerJson } from "../tokenizer-json.js";
 import { UnknownCharacterError } from "../unknown-character.js";
-import { byteFallbackIds, type SubwordModel, type TokenList, Vocabulary } from "./model.js";
+import { byteFallback, type SubwordModel, type TokenList, Vocabulary } from "./model.js";
 import { PairMap } from "./pair-map.js";
 
 const none = -1;
@@ -25,13 +25,12 @@ export function bpeModel(model: TokenizerJson["model"]): SubwordModel {
   const suffix = String(model.end_of_word_suffix ?? "");
   const unknownToken = model.unk_token;
   const unknown = typeof unknownToken === "string" ? vocabulary.need(unknownToken, "unk_token") : none;
-  const bytes = model.byte_fallback === true ? byteFallbackIds(vocabulary) : undefined;
+  const bytes = model.byte_fallback === true ? byteFallback(vocabulary) : undefined;
   const initial = new InitialSymbols(vocabulary, prefix, suffix);
   const merges = mergesOf(model.merges, vocabulary, prefix);
   const merger = new Merger(merges);
   const wholeFirst = model.ignore_merges === true;
   const fuse = model.fuse_unk === true;
-  const encoder = new TextEncoder();
 
   const encode = (piece: string, tokens: TokenList): void => {
     if (wholeFirst) {
@@ -47,13 +46,15 @@ export function bpeModel(model: TokenizerJson["model"]): SubwordModel {
       const code = piece.codePointAt(at) as number;
       const end = at + (code > 0xffff ? 2 : 1);
       const id = initial.idOf(code, at === 0, end === piece.length);
+      const inBytes = id === none ? bytes?.(initial.spelling(code, at === 0, end === piece.length)) : undefined;
       if (id !== none) {
         if (waitingEnd !== none) merger.add(unknown, waitingEnd);
         waitingEnd = none;
         merger.add(id, end);
-      } else if (bytes) {
-        for (const byte of encoder.encode(initial.spelling(code, at === 0, end === piece.length)))
-          merger.add(bytes[byte] as number, end);
+      } else if (inBytes) {
+        if (waitingEnd !== none) merger.add(unknown, waitingEnd);
+        waitingEnd = none;
+        for (const byte of inBytes) merger.add(byte, end);
       } else if (unknown !== none) {
         if (waitingEnd !== none && !fuse) merger.add(unknown, waitingEnd);
         waitingEnd = end;

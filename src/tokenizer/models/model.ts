@@ -50,10 +50,14 @@ export class Vocabulary {
   }
 }
 
-/** The ids of `<0x00>` to `<0xFF>` where the vocabulary has all of them. */
-export function byteFallbackIds(vocabulary: Vocabulary): readonly number[] | undefined {
-  const ids = Array.from({ length: 256 }, (_, byte) =>
+/** From a text to the ids of its bytes, `<0x00>` to `<0xFF>`; undefined where the vocabulary has not all of these (Gemma's lacks one). */
+export function byteFallback(vocabulary: Vocabulary): (text: string) => readonly number[] | undefined {
+  const idOf = Array.from({ length: 256 }, (_, byte) =>
     vocabulary.ids.get(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`),
   );
-  return ids.every((id) => id !== undefined) ? (ids as number[]) : undefined;
+  const encoder = new TextEncoder();
+  return (text) => {
+    const ids = Array.from(encoder.encode(text), (byte) => idOf[byte]);
+    return ids.every((id) => id !== undefined) ? ids : undefined;
+  };
 }

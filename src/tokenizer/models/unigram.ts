@@ -4,7 +4,7 @@ import { TsumikiError } from "../../errors.js";
 import type { TokenizerJson } from "../tokenizer-json.js";
 import { UnknownCharacterError } from "../unknown-character.js";
 import { nBest, type Path, type SegmentationLattice, sample } from "./lattice.js";
-import { byteFallbackIds, type SubwordModel, type TokenList, Vocabulary } from "./model.js";
+import { byteFallback, type SubwordModel, type TokenList, Vocabulary } from "./model.js";
 import { Trie } from "./trie.js";
 
 /** What an unknown character costs below the least probable token [nats]. */
@@ -45,8 +45,7 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
   const unknownScore = lowest - unknownPenalty;
   const trie = new Trie();
   for (const [token, id] of vocabulary.ids) trie.set(token, id);
-  const bytes = model.byte_fallback === true ? byteFallbackIds(vocabulary) : undefined;
-  const encoder = new TextEncoder();
+  const bytes = model.byte_fallback === true ? byteFallback(vocabulary) : undefined;
 
   // The best path to each place of a piece; the arrays are used again, unless they are very long. Scores are needed no farther back
   // than the longest token reaches: place p has score `best[p & mask]`.
@@ -67,7 +66,8 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
         while (end < piece.length && bestId[bestStart[end] as number] === unknown) end = bestStart[end] as number;
         const text = piece.slice(start, end);
         const whole = vocabulary.ids.get(text);
-        if (whole === undefined && bytes) for (const byte of encoder.encode(text)) tokens.push(bytes[byte] as number, end);
+        const inBytes = whole === undefined ? bytes?.(text) : undefined;
+        if (inBytes) for (const byte of inBytes) tokens.push(byte, end);
         else tokens.push(whole ?? unknown, end);
       }
       start = end;
