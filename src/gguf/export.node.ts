@@ -39,7 +39,7 @@ interface TensorPlan {
  * Writes a Llama-like model and its tokenizer as a GGUF file, one tensor at a time in memory.
  *
  * @throws TsumikiError CONFIG for an architecture, a setting or a size that llama.cpp has no place for; TOKENIZER for a
- * tokenizer that is not byte-level BPE
+ * tokenizer that is neither byte-level BPE nor SentencePiece's
  */
 export async function exportGguf(
   model: CausalLM,
@@ -113,22 +113,26 @@ function refuseSettings(config: HuggingFaceConfig): void {
 }
 
 function tokenizerEntries(tokenizer: Tokenizer, vocabSize: number): (readonly [string, Entry])[] {
-  const { pre, tokens, types, merges, bosId, eosId, padId, addBos, chatTemplate } = ggufTokenizer(tokenizer, vocabSize);
+  const gguf = ggufTokenizer(tokenizer, vocabSize);
+  const { model, pre, tokens, types, merges, scores, spacePrefix, addBos, addEos, chatTemplate } = gguf;
+  const ids = { bos: gguf.bosId, eos: gguf.eosId, padding: gguf.padId, unknown: gguf.unknownId };
   const optional: readonly (readonly [string, Entry | undefined])[] = [
-    ["tokenizer.ggml.bos_token_id", bosId === undefined ? undefined : uint32(bosId)],
-    ["tokenizer.ggml.eos_token_id", eosId === undefined ? undefined : uint32(eosId)],
-    ["tokenizer.ggml.padding_token_id", padId === undefined ? undefined : uint32(padId)],
-    ["tokenizer.chat_template", chatTemplate === undefined ? undefined : text(chatTemplate)],
+    ...Object.entries(ids).map(([name, id]) => [`ggml.${name}_token_id`, id === undefined ? undefined : uint32(id)] as const),
+    ["ggml.merges", model === "gpt2" ? list(GGUFValueType.STRING, merges) : undefined],
+    ["ggml.scores", scores && list(GGUFValueType.FLOAT32, scores)],
+    ["ggml.add_space_prefix", spacePrefix === undefined ? undefined : bool(spacePrefix)],
+    ["chat_template", chatTemplate === undefined ? undefined : text(chatTemplate)],
   ];
-  return [
-    ["tokenizer.ggml.model", text("gpt2")],
-    ["tokenizer.ggml.pre", text(pre)],
-    ["tokenizer.ggml.tokens", list(GGUFValueType.STRING, tokens)],
-    ["tokenizer.ggml.token_type", list(GGUFValueType.INT32, types)],
-    ["tokenizer.ggml.merges", list(GGUFValueType.STRING, merges)],
-    ["tokenizer.ggml.add_bos_token", bool(addBos)],
+  const entries: readonly (readonly [string, Entry])[] = [
+    ["ggml.model", text(model)],
+    ["ggml.pre", text(pre)],
+    ["ggml.tokens", list(GGUFValueType.STRING, tokens)],
+    ["ggml.token_type", list(GGUFValueType.INT32, types)],
+    ["ggml.add_bos_token", bool(addBos)],
+    ["ggml.add_eos_token", bool(addEos)],
     ...optional.flatMap(([key, entry]) => (entry ? [[key, entry] as const] : [])),
   ];
+  return entries.map(([key, entry]) => [`tokenizer.${key}`, entry] as const);
 }
 
 function planTensors(

@@ -11,13 +11,14 @@ import { checkpointVariables, type HuggingFaceConfig, modelFromConfig } from "..
 import type { CausalLM } from "../models/causal-lm.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { bytesOf, type ElementType, elementType, readableTypeNames } from "./element-types.js";
+import { tokenTypes } from "./gguf-tokenizer.js";
 import { architectureOfFile, type GgufArchitecture, ggufName, reorderRows, rotatedHeads, settingNames } from "./layout.js";
 import { factorsName, scalingOfFactors } from "./rope.js";
 import { tokenizerFromGguf } from "./tokenizer.js";
 
 export interface ImportedGguf {
   readonly model: CausalLM;
-  /** Undefined where the file has none, or one of another kind than byte-level BPE. */
+  /** Undefined where the file has none, or one of another kind than byte-level BPE and SentencePiece's. */
   readonly tokenizer: Tokenizer | undefined;
 }
 
@@ -171,21 +172,29 @@ function homeInFile(
 }
 
 function readTokenizer(metadata: Metadata, path: string): Tokenizer | undefined {
-  if (metadata["tokenizer.ggml.model"] !== "gpt2") return undefined;
+  const model = metadata["tokenizer.ggml.model"];
+  if (model !== "gpt2" && model !== "llama") return undefined;
   const key = (name: string) => metadata[`tokenizer.ggml.${name}`];
   const id = (name: string, as: string) => (key(name) === undefined ? {} : { [as]: Number(key(name)) });
+  const flag = (name: string, otherwise: boolean) => (typeof key(name) === "boolean" ? (key(name) as boolean) : otherwise);
   const tokens = key("tokens") as string[];
+  const pre = (key("pre") as string | undefined) ?? "default";
   const template = metadata["tokenizer.chat_template"];
   return tokenizerFromGguf(
     {
-      pre: (key("pre") as string | undefined) ?? "default",
-      tokens,
-      types: (key("token_type") as number[] | undefined) ?? tokens.map(() => 1),
+      ...{ model, pre, tokens },
+      types: (key("token_type") as number[] | undefined) ?? tokens.map(() => tokenTypes.normal),
       merges: (key("merges") as string[] | undefined) ?? [],
+      ...(model === "llama"
+        ? { scores: (key("scores") as number[] | undefined) ?? [], spacePrefix: flag("add_space_prefix", true) }
+        : {}),
       ...id("bos_token_id", "bosId"),
       ...id("eos_token_id", "eosId"),
       ...id("padding_token_id", "padId"),
-      addBos: key("add_bos_token") === true,
+      ...id("unknown_token_id", "unknownId"),
+      // What llama.cpp does where the file does not say.
+      addBos: flag("add_bos_token", model === "llama" || pre === "llama-bpe"),
+      addEos: flag("add_eos_token", false),
       ...(typeof template === "string" ? { chatTemplate: template } : {}),
     },
     path,

@@ -1,144 +1,114 @@
-/** Tokenizers inside GGUF files: byte-level BPE, which llama.cpp calls "gpt2" whoever's it is. */
+/** Tokenizers inside GGUF files, as a `tokenizer.json` and the entries of its `tokenizer_config.json`. */
 
 import { TsumikiError } from "../errors.js";
-import type { Tokenizer } from "../tokenizer/tokenizer.js";
-import { tokenizerFromJson } from "../tokenizer/tokenizer.js";
+import { type Tokenizer, tokenizerFromJson } from "../tokenizer/tokenizer.js";
 import { parseTokenizerJson, type TokenizerJson } from "../tokenizer/tokenizer-json.js";
-
-export const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
-
-/** How a text is split into words before it is tokenized: llama.cpp knows these by name, `tokenizer.json` by expression. */
-const splits: Readonly<Record<string, string>> = {
-  "llama-bpe":
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-  qwen2:
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-};
-
-export interface GgufTokenizer {
-  readonly pre: string;
-  readonly tokens: readonly string[];
-  readonly types: readonly number[];
-  readonly merges: readonly string[];
-  readonly bosId?: number;
-  readonly eosId?: number;
-  readonly padId?: number;
-  readonly addBos: boolean;
-  readonly chatTemplate?: string;
-}
-
-interface ByteLevelStage {
-  readonly type: string;
-  readonly add_prefix_space?: boolean;
-  readonly use_regex?: boolean;
-  readonly pretokenizers?: readonly ByteLevelStage[];
-  readonly pattern?: { readonly Regex?: string };
-}
+import { byteLevelJson, byteLevelOf } from "./byte-level.js";
+import { type GgufTokenizer, tokenTypes } from "./gguf-tokenizer.js";
+import { isSentencePiece, sentencePieceJson, sentencePieceOf } from "./sentencepiece.js";
 
 /**
  * What a file holds of a tokenizer.
  *
  * @param vocabSize rows of the model's embedding: further ids are filled up with tokens that nothing becomes
- * @throws TsumikiError TOKENIZER for one that is not byte-level BPE with a split that llama.cpp knows
+ * @throws TsumikiError TOKENIZER for one that is neither byte-level BPE with a split that llama.cpp knows nor SentencePiece's BPE
  */
 export function ggufTokenizer(tokenizer: Tokenizer, vocabSize: number): GgufTokenizer {
   const json = tokenizer.toJSON();
-  const { vocab, merges, type } = json.model as unknown as {
-    vocab: Record<string, number>;
-    merges?: readonly (string | readonly string[])[];
-    type?: string;
-  };
-  if ((type !== undefined && type !== "BPE") || Array.isArray(vocab)) throw notByteLevel("its model is not BPE");
-  const pre = splitName(json.pre_tokenizer as ByteLevelStage | null);
+  const { byteIds = [], ...kind } = isSentencePiece(json)
+    ? { pre: "default", ...sentencePieceOf(json, vocabSize) }
+    : { byteIds: undefined, ...byteLevelOf(json) };
   if (tokenizer.vocabSize > vocabSize)
     throw new TsumikiError("TOKENIZER", `The tokenizer has ${tokenizer.vocabSize} tokens, but the model has ${vocabSize}.`);
   const tokens = Array.from({ length: vocabSize }, (_, id) => `[PAD${id}]`);
   const types: number[] = Array.from({ length: vocabSize }, () => tokenTypes.unused);
-  for (const [token, id] of Object.entries(vocab)) [tokens[id], types[id]] = [token, tokenTypes.normal];
+  for (const [token, id] of Object.entries(json.model.vocab as Record<string, number>))
+    [tokens[id], types[id]] = [token, tokenTypes.normal];
+  for (const id of byteIds) types[id] = tokenTypes.byte;
   for (const { id, content, special } of json.added_tokens)
     [tokens[id], types[id]] = [content, special ? tokenTypes.control : tokenTypes.userDefined];
-  const { config } = tokenizer;
-  const idOf = (name: string): number | undefined => {
-    const token = config[name];
+  const ids = specialIds(tokenizer);
+  if (ids.unknownId !== undefined) types[ids.unknownId] = tokenTypes.unknown;
+  const { chat_template: chatTemplate } = tokenizer.config;
+  return {
+    ...kind,
+    tokens,
+    types,
+    ...ids,
+    ...addedAround(tokenizer, ids),
+    ...(typeof chatTemplate === "string" ? { chatTemplate } : {}),
+  };
+}
+
+type SpecialIds = Pick<GgufTokenizer, "bosId" | "eosId" | "padId" | "unknownId">;
+
+function specialIds(tokenizer: Tokenizer): SpecialIds {
+  const { unk_token: unknown } = tokenizer.toJSON().model as { unk_token?: unknown };
+  const idOf = (token: unknown): number | undefined => {
     const text = typeof token === "object" && token !== null ? (token as { content?: unknown }).content : token;
     return typeof text === "string" ? tokenizer.tokenToId(text) : undefined;
   };
-  const ids = { bosId: idOf("bos_token"), eosId: idOf("eos_token"), padId: idOf("pad_token") };
-  return {
-    ...{ pre, tokens, types },
-    merges: (merges ?? []).map((merge) => (typeof merge === "string" ? merge : merge.join(" "))),
-    ...(Object.fromEntries(Object.entries(ids).filter(([, id]) => id !== undefined)) as Partial<GgufTokenizer>),
-    addBos: config.add_bos_token === true,
-    ...(typeof config.chat_template === "string" ? { chatTemplate: config.chat_template } : {}),
-  };
+  const { bos_token, eos_token, pad_token } = tokenizer.config;
+  const ids = { bosId: idOf(bos_token), eosId: idOf(eos_token), padId: idOf(pad_token), unknownId: idOf(unknown) };
+  return Object.fromEntries(Object.entries(ids).filter(([, id]) => id !== undefined));
 }
 
-function splitName(stage: ByteLevelStage | null): string {
-  const stages = stage?.type === "Sequence" ? (stage.pretokenizers ?? []) : stage ? [stage] : [];
-  const byteLevel = stages.at(-1);
-  if (byteLevel?.type !== "ByteLevel") throw notByteLevel("it does not go by bytes");
-  if (byteLevel.add_prefix_space) throw notByteLevel("it puts a space before each text, which llama.cpp does not");
-  if (stages.length === 1 && byteLevel.use_regex !== false) return "gpt-2";
-  const pattern = stages.length === 2 && stages[0]?.type === "Split" ? stages[0].pattern?.Regex : undefined;
-  const name = Object.keys(splits).find((known) => splits[known] === pattern);
-  if (name !== undefined && byteLevel.use_regex === false) return name;
-  throw notByteLevel(
-    `it splits texts in a way that llama.cpp has no name for; it has for those of GPT-2, ${Object.keys(splits).join(", ")}`,
-  );
+/** Which tokens are put around a prompt: what the tokenizer does, or says that it did. */
+function addedAround(tokenizer: Tokenizer, { bosId, eosId }: SpecialIds): Pick<GgufTokenizer, "addBos" | "addEos"> {
+  const { ids, specialTokensMask } = tokenizer.tokenize("");
+  const added = ids.filter((_, i) => specialTokensMask[i] === 1);
+  const { add_bos_token: bos, add_eos_token: eos } = tokenizer.config;
+  if (added.length === 0) return { addBos: bosId !== undefined && bos === true, addEos: eosId !== undefined && eos === true };
+  return { addBos: added[0] === bosId, addEos: added.at(-1) === eosId && (eosId !== bosId || added.length > 1) };
 }
 
-const notByteLevel = (why: string): TsumikiError =>
-  new TsumikiError(
-    "TOKENIZER",
-    `This tokenizer cannot be written as GGUF: ${why}. Byte-level BPE can, as GPT-2, Llama 3 and Qwen 2 have it.`,
-  );
-
-/** The tokenizer of a file, as a `tokenizer.json` and the entries of its `tokenizer_config.json`. */
+/** The tokenizer of a file. */
 export function tokenizerFromGguf(gguf: GgufTokenizer, source: string): Tokenizer {
-  const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true };
-  const pattern = splits[gguf.pre];
-  if (gguf.pre !== "gpt-2" && gguf.pre !== "default" && pattern === undefined)
-    throw new TsumikiError(
-      "TOKENIZER",
-      `${source} splits texts as ${JSON.stringify(gguf.pre)}; known are gpt-2, ${Object.keys(splits).join(", ")}.`,
-    );
-  const isAdded = (id: number): boolean => gguf.types[id] === tokenTypes.control || gguf.types[id] === tokenTypes.userDefined;
-  const kept = gguf.tokens.flatMap((token, id): [string, number][] =>
-    gguf.types[id] === tokenTypes.unused ? [] : [[token, id]],
-  );
+  const { tokens, types, bosId, eosId, padId, unknownId } = gguf;
+  const special = (id: number): boolean => types[id] === tokenTypes.control || types[id] === tokenTypes.unknown;
   const plain = { single_word: false, lstrip: false, rstrip: false, normalized: false };
   const json: TokenizerJson = parseTokenizerJson(
     {
       version: "1.0",
-      added_tokens: kept.flatMap(([content, id]) =>
-        isAdded(id) ? [{ id, content, ...plain, special: gguf.types[id] === tokenTypes.control }] : [],
+      added_tokens: tokens.flatMap((content, id) =>
+        special(id) || types[id] === tokenTypes.userDefined ? [{ id, content, ...plain, special: special(id) }] : [],
       ),
-      normalizer: null,
-      pre_tokenizer: pattern
-        ? {
-            type: "Sequence",
-            pretokenizers: [
-              { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated", invert: false },
-              { ...byteLevel, use_regex: false },
-            ],
-          }
-        : { ...byteLevel, use_regex: true },
-      post_processor: null,
-      decoder: { ...byteLevel, use_regex: true },
-      model: {
-        ...{ type: "BPE", dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null },
-        ...{ fuse_unk: false, byte_fallback: false, ignore_merges: gguf.pre === "llama-bpe" },
-        vocab: Object.fromEntries(kept),
-        merges: [...gguf.merges],
-      },
+      post_processor: templateOf(gguf),
+      ...(gguf.model === "llama" ? sentencePieceJson(gguf) : byteLevelJson(gguf, source)),
     },
     source,
   );
-  const names = { bos_token: gguf.bosId, eos_token: gguf.eosId, pad_token: gguf.padId };
-  const special = Object.entries(names).flatMap(([name, id]) => (id === undefined ? [] : [[name, gguf.tokens[id]]]));
+  const names = { bos_token: bosId, eos_token: eosId, pad_token: padId, unk_token: unknownId };
+  const named = Object.entries(names).flatMap(([name, id]) => (id === undefined ? [] : [[name, tokens[id]]]));
   return tokenizerFromJson(json, {
-    ...{ tokenizer_class: "PreTrainedTokenizerFast", clean_up_tokenization_spaces: false, add_bos_token: gguf.addBos },
-    ...Object.fromEntries(special),
+    ...{ tokenizer_class: "PreTrainedTokenizerFast", clean_up_tokenization_spaces: false },
+    ...{ add_bos_token: gguf.addBos, add_eos_token: gguf.addEos },
+    ...Object.fromEntries(named),
     ...(gguf.chatTemplate === undefined ? {} : { chat_template: gguf.chatTemplate }),
   });
+}
+
+/** The post-processor that puts tokens around a text. */
+function templateOf({ tokens, bosId, eosId, addBos, addEos }: GgufTokenizer): object | null {
+  const [before, after] = [addBos ? bosId : undefined, addEos ? eosId : undefined];
+  const around = [before, after].filter((id) => id !== undefined);
+  if (around.length === 0) return null;
+  const piece = (id: number | undefined, type_id: number) =>
+    id === undefined ? [] : [{ SpecialToken: { id: tokens[id] as string, type_id } }];
+  const sequence = (id: "A" | "B", type_id: number) => [
+    ...piece(before, type_id),
+    { Sequence: { id, type_id } },
+    ...piece(after, type_id),
+  ];
+  return {
+    type: "TemplateProcessing",
+    single: sequence("A", 0),
+    pair: [...sequence("A", 0), ...sequence("B", 1)],
+    special_tokens: Object.fromEntries(
+      around.map((id) => {
+        const token = tokens[id] as string;
+        return [token, { id: token, ids: [id], tokens: [token] }];
+      }),
+    ),
+  };
 }
