@@ -1,7 +1,7 @@
 /** Installations that do not hold what they should: an error each, in a process of its own, which must live on. */
 
 import { execFile } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -125,4 +125,22 @@ describe.skipIf(absent)(absent ?? "parts of an installation", () => {
     expect(told).toMatch(/^ENGINE: /);
     expect(told).toMatch(message);
   });
+  it.runIf(process.platform === "linux")(
+    "that is of another major version is an error that names the one that is needed",
+    async () => {
+      const path = await installationWithout("of another year", /^$/);
+      const name = readdirSync(path).find((file) => /^libopenvino\.so/.test(file)) as string;
+      const library = readFileSync(join(path, name));
+      // Its build number: `2026.4.1-22982-...`
+      const text = library.toString("latin1");
+      const [build] = /\b2026\.\d+\.\d+-\d+-/.exec(text) ?? [];
+      writeFileSync(
+        join(path, name),
+        Buffer.from(text.replaceAll(build as string, (build as string).replace("2026", "2027")), "latin1"),
+      );
+      expect(await tryFolder(path)).toMatch(
+        /^ENGINE: OpenVINO at .* is version 2027\.\S+, but 2026 is needed: `pip install "openvino==2026\.\*"`/,
+      );
+    },
+  );
 });

@@ -218,9 +218,9 @@ export class OpenVino {
     return this.#created("ov_infer_request_get_tensor", this.#functions.getTensor, request, port);
   }
 
-  /** Runs on another thread. */
-  async infer(request: Handle): Promise<void> {
-    this.#check("ov_infer_request_infer", await aside(this.#functions.infer, [request]));
+  /** Runs on another thread. `memory` is what it reads and writes: it is held until the run is over, whoever lets go of it. */
+  async infer(request: Handle, memory: readonly unknown[]): Promise<void> {
+    this.#check("ov_infer_request_infer", await aside(this.#functions.infer, [request], memory));
   }
 
   tensorShape(tensor: Handle): readonly number[] {
@@ -334,11 +334,11 @@ export class OpenVino {
   }
 }
 
-/** A call on another thread; the parameters are held until it is over, so that their memory stays. */
-function aside(fn: KoffiFunction, parameters: readonly unknown[]): Promise<number> {
+/** A call on another thread; the parameters, and what else is given, are held until it is over, so that their memory stays. */
+function aside(fn: KoffiFunction, parameters: readonly unknown[], held?: readonly unknown[]): Promise<number> {
   return new Promise((resolve, reject) => {
     fn.async(...parameters, (error: Error | null, status: number) => {
-      void parameters;
+      void [parameters, held];
       if (error) reject(error);
       else resolve(status);
     });

@@ -21,6 +21,7 @@ import { add, matmul, sin } from "../../graph/ops/index.js";
 import { modelSource } from "../model-source.js";
 import { float32, graphOf } from "../testing/graphs.js";
 import { whyNoOpenVino } from "../testing/openvino.js";
+import { inWorker } from "../worker/engine.js";
 import { openVino } from "./engine.js";
 import { ModelCache } from "./model-cache.js";
 
@@ -201,5 +202,27 @@ describe.skipIf(absent)(absent ?? "OpenVINO with a folder of compiled models", (
     const results = [await compute(frozen(0.1)), await compute(frozen(0.2))];
     expect(results[0]).not.toEqual(results[1]);
     expect(entries()).toEqual([]);
+  });
+
+  it("keeps no weights that are in files, from a worker neither: the files may change", async () => {
+    const weights = mkdtempSync(join(tmpdir(), "tsumiki-weights-"));
+    const path = join(weights, "weights.bin");
+    const frozen = new Map([["w", { location: "weights", offset: 0, length: 4 * 64 * 64 }]]);
+    const computeWith = async (value: number) => {
+      writeFileSync(path, (matrix(value) as { data: Float32Array }).data);
+      const engine = await inWorker({ engine: "openvino", threads: 1, cacheFolder: folder });
+      const source = modelSource(engine, largeGraph(), { frozen, externalFiles: [{ location: "weights", path }] });
+      const loaded = await engine.load(source);
+      const [y] = (await loaded.run(new Map([["x", await engine.upload(matrix(1))]]), new Map([["y", undefined]]))).values();
+      const result = await engine.read(y as NonNullable<typeof y>);
+      await engine.close();
+      return result;
+    };
+    try {
+      expect(await computeWith(0.1)).not.toEqual(await computeWith(0.2));
+      expect(entries()).toEqual([]);
+    } finally {
+      rmSync(weights, { recursive: true });
+    }
   });
 });

@@ -11,6 +11,9 @@ import { join } from "node:path";
 /** Below, a model is compiled before a file of it is found: products of matrices, the parts of an example. */
 const SMALLEST_BYTES = 16 * 1024;
 
+/** Above, a model has weights inside. That of the largest training step here has a megabyte. */
+const LARGEST_BYTES = 8 * 2 ** 20;
+
 /** A run has three or four; another precision, as many again. */
 const MOST_KEPT = 8;
 
@@ -34,7 +37,7 @@ export class ModelCache {
   }
 
   async compile<T>(onnx: Uint8Array, compile: Compile<T>): Promise<T> {
-    if (onnx.byteLength < SMALLEST_BYTES) return compile();
+    if (onnx.byteLength < SMALLEST_BYTES || onnx.byteLength > LARGEST_BYTES) return compile();
     const entry = join(this.#folder, createHash("sha256").update(this.#compiler).update("\0").update(onnx).digest("hex"));
     return (await isIntact(entry)) ? this.#take(entry, compile) : this.#keep(entry, compile);
   }

@@ -69,18 +69,23 @@ export class OpenVinoModel {
           });
     const compile = (cacheFolder?: string) =>
       library.compile(core, model, "CPU", { ...properties, ...(cacheFolder !== undefined && { CACHE_DIR: cacheFolder }) });
-    // Weights are not kept a second time.
-    const compiled = await (cache && source.frozen.size === 0 ? cache.compile(onnx, compile) : compile())
+    // Weights are not kept a second time; those in files may change without the model.
+    const hasWeights = source.frozen.size > 0 || source.externalFiles.length > 0;
+    const compiled = await (cache && !hasWeights ? cache.compile(onnx, compile) : compile())
       .catch(refused)
       .finally(() => library.freeModel(model));
+    const ports: Port[] = [];
     try {
       const inputs = new Map(inputNames.map((name) => [name, library.input(compiled, name)]));
-      checkCount("inputs", [...inputs.values()].filter(Boolean).length, library.countInputs(compiled));
+      ports.push(...[...inputs.values()].filter((port) => port !== undefined));
+      checkCount("inputs", ports.length, library.countInputs(compiled));
       const outputs = library.outputs(compiled);
+      ports.push(...outputs);
       checkCount("outputs", outputNames.length, outputs.length);
       const named = new Map(outputs.map((port, i) => [outputNames[i] as string, { ...port, own: undefined, isOwn: true }]));
       return new OpenVinoModel(library, compiled, library.createRequest(compiled), inputs, named, producers);
     } catch (error) {
+      for (const port of ports) library.freePort(port);
       library.freeCompiled(compiled);
       throw error;
     }
@@ -109,7 +114,8 @@ export class OpenVinoModel {
         results.set(name, given);
       } else this.#useOwn(port);
     }
-    await this.#library.infer(this.#request).catch((error: unknown) => {
+    const memory = [...inputs.values(), ...results.values()];
+    await this.#library.infer(this.#request, memory).catch((error: unknown) => {
       throw explained("failed while it ran", error, this.#producers);
     });
     for (const name of outputs.keys()) if (!results.has(name)) results.set(name, this.#copyOf(name, make));

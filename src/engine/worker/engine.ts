@@ -89,10 +89,11 @@ class Connection {
 
   #settle(reply: Reply): void {
     const pending = this.#pending.get(reply.id);
+    if (!pending) return; // nobody waits any more: the engine was closed, and the worker's end is what is waited for
     this.#pending.delete(reply.id);
     if (this.#pending.size === 0) this.#worker.setBusy(false);
-    if ("error" in reply) pending?.reject(fromPlainError(reply.error));
-    else pending?.resolve(reply.result as never);
+    if ("error" in reply) pending.reject(fromPlainError(reply.error));
+    else pending.resolve(reply.result as never);
   }
 
   #fail(error: TsumikiError): void {
