@@ -1,5 +1,6 @@
 /** One recipe over another. */
 
+import { type PresetName, presets } from "../tokenizer/training/presets.js";
 import type { RecipeInput } from "./recipe.js";
 
 type Section = Readonly<Record<string, unknown>>;
@@ -19,7 +20,8 @@ export function mergeRecipes(below: RecipeInput, above: RecipeInput): RecipeInpu
     const { prompts: _, ...samples } = below.samples;
     merged.samples = samples;
   }
-  for (const [name, section] of Object.entries(above)) {
+  for (const [name, given] of Object.entries(above)) {
+    const section = name === "tokenizer" && isSection(given) ? withModel(given) : given;
     const lower = merged[name];
     merged[name] = isSection(section) && isSection(lower) ? mergeSections(name, lower, section) : section;
   }
@@ -28,8 +30,20 @@ export function mergeRecipes(below: RecipeInput, above: RecipeInput): RecipeInpu
 
 function mergeSections(name: string, below: Section, above: Section): Section {
   if (!isAnotherKind(name, below, above)) return { ...below, ...above };
-  // A validation share fits any data.
-  return name === "data" && "validationShare" in below ? { validationShare: below.validationShare, ...above } : above;
+  // A validation share fits any data, and a number of tokens any model of subwords.
+  if (name === "data" && "validationShare" in below) return { validationShare: below.validationShare, ...above };
+  if (name === "tokenizer" && [below, above].every(({ model }) => subwordModels.includes(model)) && "vocabSize" in below)
+    return { vocabSize: below.vocabSize, ...above };
+  return above;
+}
+
+const subwordModels: readonly unknown[] = ["bpe", "wordpiece", "unigram"];
+
+/** The name of a well-known tokenizer says which model it has. */
+function withModel(tokenizer: Section): Section {
+  const { model, preset } = tokenizer;
+  if (model !== undefined || typeof preset !== "string" || !Object.hasOwn(presets, preset)) return tokenizer;
+  return { model: presets[preset as PresetName].model, ...tokenizer };
 }
 
 function isAnotherKind(name: string, below: Section = {}, above: Section = {}): boolean {

@@ -48,6 +48,20 @@ describe("parseRecipe", () => {
     });
   });
 
+  it("knows a tokenizer by the name of a well-known one, which has a model and a size", () => {
+    const tokenizer = (...inputs: readonly RecipeInput["tokenizer"][]) =>
+      parseRecipe({ preset: "nanogpt" }, ...inputs.map((given) => ({ tokenizer: given as object }))).tokenizer;
+    expect(tokenizer({ preset: "minimind" })).toEqual({ model: "bpe", preset: "minimind", vocabSize: 6400 });
+    expect(tokenizer({ preset: "bert", vocabSize: 900 })).toEqual({ model: "wordpiece", preset: "bert", vocabSize: 900 });
+    // A size that was asked for stays where another model of subwords is chosen.
+    expect(tokenizer({ model: "bpe", vocabSize: 500 }, { preset: "t5" })).toEqual({
+      model: "unigram",
+      preset: "t5",
+      vocabSize: 500,
+    });
+    expect(tokenizer({ preset: "qwen" }, { model: "saved", folder: "a" })).toEqual({ model: "saved", folder: "a" });
+  });
+
   it("names the key, what was given and what is expected, for all mistakes at once", () => {
     expect(
       problems({
@@ -69,7 +83,23 @@ describe("parseRecipe", () => {
 
   it.each([
     [{ tokenizer: { vocabSize: 0 } }, "tokenizer.vocabSize: 0 was given, expected a whole number of at least 2"],
-    [{ tokenizer: { model: "words" } }, 'tokenizer.model: "words" was given, expected "bpe" or "character"'],
+    [
+      { tokenizer: { model: "words" } },
+      'tokenizer.model: "words" was given, expected "bpe" or "wordpiece" or "unigram" or "character" or "saved"',
+    ],
+    [{ tokenizer: { model: "saved" } }, "tokenizer.folder: nothing was given, expected a text"],
+    [
+      { tokenizer: { model: "unigram", preset: "gpt2" } },
+      'tokenizer.preset: "gpt2" was given, expected "t5" for the model unigram',
+    ],
+    [
+      { tokenizer: { preset: "gpt5" } },
+      'tokenizer.preset: "gpt5" was given, expected "gpt2" or "llama3" or "qwen" or "bert" or "t5" or "minimind"',
+    ],
+    [
+      { preset: "nanogpt", tokenizer: { model: "unigram" } },
+      "tokenizer.vocabSize: nothing was given, expected a whole number of at least 2",
+    ],
     [{ engine: { precision: "fp8" } }, 'engine.precision: "fp8" was given, expected "fp32" or "bf16" or "auto"'],
     [{ model: { architecture: "rnn" } }, 'model.architecture: "rnn" was given, expected "gpt2" or "llama"'],
     [{ model: { architecture: "gpt2" } }, "model.nEmbd: nothing was given, expected a whole number of at least 1"],

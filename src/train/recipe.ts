@@ -16,6 +16,7 @@ import * as z from "zod";
 import { type CorpusName, corpora } from "../data/corpora.js";
 import { precisionChoices } from "../engine/precision.js";
 import { TsumikiError } from "../errors.js";
+import { presets as knownTokenizers, presetNames as tokenizerPresets } from "../tokenizer/training/presets.js";
 import { mergeRecipes } from "./recipe-merge.js";
 import { presetNames, presets } from "./recipe-presets.js";
 import { describe, describeProblems } from "./recipe-problems.js";
@@ -91,13 +92,31 @@ const dataSchema = z.strictObject({
 });
 
 const specialTokens = z.array(text, "a list of texts").exactOptional();
+/** What all tokenizers have that are learned from the text and cut it into pieces of words. */
+const subwords = {
+  /** Tokens in all. Default: the preset's. */
+  vocabSize: whole(2).exactOptional(),
+  /** The pipeline and the special tokens of a well-known tokenizer. */
+  preset: oneOf(tokenizerPresets).exactOptional(),
+  specialTokens,
+};
+const merges = { minFrequency: whole(1).exactOptional(), limitAlphabet: whole(1).exactOptional() };
 const tokenizerSchema = z.discriminatedUnion(
   "model",
   [
-    z.strictObject({ model: z.literal("bpe"), vocabSize: whole(2), specialTokens }),
+    z.strictObject({ model: z.literal("bpe"), ...subwords, ...merges, level: oneOf(["byte", "character"]).exactOptional() }),
+    z.strictObject({
+      model: z.literal("wordpiece"),
+      ...subwords,
+      ...merges,
+      by: oneOf(["frequency", "likelihood"]).exactOptional(),
+    }),
+    z.strictObject({ model: z.literal("unigram"), ...subwords }),
     z.strictObject({ model: z.literal("character"), vocabSize: whole(2).exactOptional(), specialTokens }),
+    /** One that is there already: a folder with a `tokenizer.json`. */
+    z.strictObject({ model: z.literal("saved"), folder: text }),
   ],
-  oneKindOf(["bpe", "character"]),
+  oneKindOf(["bpe", "wordpiece", "unigram", "character", "saved"]),
 );
 
 const modelSchema = z.discriminatedUnion(
@@ -184,9 +203,18 @@ const recipeSchema = z
     samples: samplesSchema.prefault({}),
     engine: engineSchema.prefault({}),
   })
-  .superRefine(({ data, model, training }, context) => {
+  .superRefine(({ data, tokenizer, model, training }, context) => {
     const problem = (path: readonly string[], message: string) => context.addIssue({ code: "custom", path: [...path], message });
     if ((data.corpus === undefined) === (data.files === undefined)) problem(["data"], "either a corpus or files");
+    const preset = "preset" in tokenizer ? tokenizer.preset : undefined;
+    const isLearned = tokenizer.model === "bpe" || tokenizer.model === "wordpiece" || tokenizer.model === "unigram";
+    if (isLearned && tokenizer.vocabSize === undefined && preset === undefined)
+      problem(["tokenizer", "vocabSize"], "a whole number of at least 2");
+    if (preset !== undefined && knownTokenizers[preset].model !== tokenizer.model)
+      problem(
+        ["tokenizer", "preset"],
+        `${quoted(tokenizerPresets.filter((name) => knownTokenizers[name].model === tokenizer.model))} for the model ${tokenizer.model}`,
+      );
     const [key, positions] =
       model.architecture === "gpt2" ? ["nPositions", model.nPositions] : ["maxPositionEmbeddings", model.maxPositionEmbeddings];
     if (positions !== undefined && positions < training.context)
@@ -209,7 +237,7 @@ function complete({ data, tokenizer, model, training, samples, engine }: Checked
       : { ...model, maxPositionEmbeddings: model.maxPositionEmbeddings ?? training.context };
   return {
     data: { ...data, validationShare: data.validationShare ?? 0.1 },
-    tokenizer,
+    tokenizer: withVocabSize(tokenizer),
     model: options,
     training: {
       ...training,
@@ -232,6 +260,12 @@ function complete({ data, tokenizer, model, training, samples, engine }: Checked
       precision: engine.precision ?? ("auto" as const),
     },
   };
+}
+
+function withVocabSize(tokenizer: CheckedRecipe["tokenizer"]) {
+  if (tokenizer.model === "character" || tokenizer.model === "saved") return tokenizer;
+  const { preset, vocabSize = preset && knownTokenizers[preset].vocabSize } = tokenizer;
+  return { ...tokenizer, vocabSize: vocabSize as number }; // the schema has seen to it that one of them is there
 }
 
 interface CheckedRecipe {

@@ -97,6 +97,15 @@ export interface RunData extends PackedDocuments, Disposable {
   readonly documentCount: number;
 }
 
+/** The token that ends documents: what models are pretrained with, else what the tokenizer calls the end of a text, if anything. */
+function endOfDocument({ config, tokenToId }: Tokenizer): string | undefined {
+  const { eos_token: end } = config;
+  const named = typeof end === "string" ? end : (end as { readonly content?: unknown } | null | undefined)?.content;
+  return [endOfText, "<|end_of_text|>", named].find(
+    (token): token is string => typeof token === "string" && tokenToId(token) !== undefined,
+  );
+}
+
 /** The texts as tokens, from the cache where they have been encoded before, in rows. */
 export async function packedTexts(
   texts: RunTexts,
@@ -104,12 +113,12 @@ export async function packedTexts(
   { data, training: { context } }: Recipe,
   { reporter, signal }: { readonly reporter: Reporter; readonly signal: AbortSignal | undefined },
 ): Promise<RunData> {
-  const separated = texts.several && tokenizer.tokenToId(endOfText) !== undefined;
+  const separator = texts.several ? endOfDocument(tokenizer) : undefined;
   const tokens = await cachedTokens(texts.read, tokenizer, {
     folder: join(cacheFolder(), "tokens"),
     content: JSON.stringify([texts.sha256, texts.kinds]),
     report: texts.report,
-    ...(separated ? { separator: endOfText } : {}),
+    ...(separator === undefined ? {} : { separator }),
     ...(signal ? { signal } : {}),
     onProgress: () => reporter.preparing?.("encoding", texts.progress.read, texts.progress.total),
   });

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { openTokenFile } from "../data/index.js";
 import { loadTokenizer } from "../tokenizer/index.js";
 import { type RecipeInput, runTraining } from "./index.js";
 import { silentReporter } from "./reporter.js";
@@ -22,19 +23,22 @@ const at = (name: string) => join(folder, name);
 const lines = (...rows: readonly unknown[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join("");
 const poems = Array.from({ length: 60 }, (_, i) => ({ text: `the whale ${i} ${"swims and ".repeat(i % 7)}sleeps` }));
 
-const recipe = (data: RecipeInput["data"] & object): RecipeInput => ({
+const recipe = (
+  data: RecipeInput["data"] & object,
+  tokenizer: RecipeInput["tokenizer"] & object = { model: "character" },
+): RecipeInput => ({
   data,
-  tokenizer: { model: "character" },
+  tokenizer,
   model: { architecture: "llama", hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2 },
   training: { steps: 4, batchSize: 2, context: 32, learningRate: 1e-2, seed: 5 },
   samples: { maxTokens: 0 },
   engine: { threads: 2 },
 });
 
-async function run(data: RecipeInput["data"] & object, name = "run") {
+async function run(data: RecipeInput["data"] & object, name = "run", tokenizer?: RecipeInput["tokenizer"] & object) {
   const messages: string[] = [];
   const reporter = { ...silentReporter, message: (text: string) => void messages.push(text) };
-  const result = await runTraining(recipe(data), { directory: at(name), reporter, overwrite: true });
+  const result = await runTraining(recipe(data, tokenizer), { directory: at(name), reporter, overwrite: true });
   return { ...result, messages: messages.join("\n") };
 }
 
@@ -78,6 +82,41 @@ describe("a run", () => {
     const renamed = await run({ files: [at("b.jsonl")], onBadRow: "skip", filters: [...filters] });
     expect(renamed.messages).toBe(messages.replaceAll("a.jsonl", "b.jsonl"));
     expect(await readdir(at("cache/tokens"))).toHaveLength(1);
+  });
+
+  it.each([
+    [{ model: "wordpiece", vocabSize: 60 }, "WordPiece", "<|endoftext|>"],
+    [{ model: "unigram", preset: "t5", vocabSize: 60 }, "Unigram", "</s>"],
+    [{ preset: "llama3", vocabSize: 300 }, "BPE", "<|end_of_text|>"],
+  ] as const)("learns the tokenizer that it is told to: %j", async (tokenizer, model, end) => {
+    await writeFile(at("a.jsonl"), lines(...poems));
+    const { validation } = await run({ files: [at("a.jsonl")] }, "run", tokenizer);
+    expect(validation?.loss).toBeGreaterThan(0);
+    const made = await loadTokenizer(at("run"));
+    expect(made.toJSON().model.type).toBe(model);
+    const [name = ""] = await readdir(at("cache/tokens"));
+    using tokens = await openTokenFile(join(at("cache/tokens"), name), made);
+    expect(made.idToToken(tokens.separator as number)).toBe(end);
+    expect(tokens.starts).toHaveLength(poems.length + 1);
+  });
+
+  it("takes a tokenizer that is there, and refuses rows that were skipped before when it is told to stop", async () => {
+    await writeFile(at("a.jsonl"), lines(...poems, { text: "" }));
+    await run({ files: [at("a.jsonl")], onBadRow: "skip" }, "first", { model: "bpe", vocabSize: 300 });
+    const saved = { model: "saved", folder: at("first") } as const;
+    const { messages } = await run({ files: [at("a.jsonl")], onBadRow: "skip" }, "second", saved);
+    expect(messages).toContain("1 bad row was left out");
+    expect(messages).toContain(`tokenizer  ${at("first")}, 300 tokens`);
+    expect((await loadTokenizer(at("second"))).toJSON()).toEqual((await loadTokenizer(at("first"))).toJSON());
+    expect(await readdir(at("cache/tokens"))).toHaveLength(1);
+    await expect(run({ files: [at("a.jsonl")] }, "third", saved)).rejects.toMatchObject({
+      code: "DATA",
+      message: expect.stringMatching(/a\.jsonl, line 61, field text: is empty/),
+    });
+    await expect(run({ files: [at("a.jsonl")] }, "third", { model: "saved", folder: at("none") })).rejects.toMatchObject({
+      code: "TOKENIZER",
+      message: expect.stringMatching(/no tokenizer at/),
+    });
   });
 
   it("does not find tokens of a file that was read as another kind", async () => {

@@ -5,11 +5,12 @@ import { elementCount } from "../graph/host-array.js";
 import type { CausalLM } from "../models/causal-lm.js";
 import { GPT2 } from "../models/gpt2.js";
 import { Llama } from "../models/llama.js";
+import { loadTokenizer } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
-import { trainTokenizer } from "../tokenizer/train.js";
+import { type TrainingProgress, trainTokenizer } from "../tokenizer/train.js";
 import type { Recipe } from "./recipe.js";
 import type { Reporter } from "./reporter.js";
-import { endOfText, packedTexts, type RunData, textsOf } from "./run-data.node.js";
+import { endOfText, packedTexts, type RunData, type RunTexts, textsOf } from "./run-data.node.js";
 import { describeRunEngine, type RunEngine } from "./run-engines.js";
 
 export interface Ingredients {
@@ -35,16 +36,35 @@ export async function ingredientsOf(recipe: Recipe, { known, reporter, signal }:
   const texts = await textsOf(recipe, signal);
   if (known && known.textSha256 !== texts.sha256)
     throw new TsumikiError("DATA", "The text has changed since the run began. Put it back, or begin a new run.");
-  const tokenizer = known?.tokenizer ?? (await trainTokenizer(texts.pieces(), tokenizerOf(recipe, texts.several)));
+  const tokenizer = known?.tokenizer ?? (await tokenizerOf(recipe, texts, { reporter, signal }));
   const prompts = recipe.samples.prompts ?? [openingOf((await firstOf(texts.read()))?.text ?? "")];
   for (const prompt of prompts) tokenizer.encode(prompt); // one that cannot be encoded is noticed now, not at the first sample
   const data = await packedTexts(texts, tokenizer, recipe, { reporter, signal });
   return { tokenizer, data, model: modelOf(recipe, tokenizer.vocabSize), prompts, textSha256: texts.sha256 };
 }
 
-/** Where there are several documents, a token for their ends, unless the recipe says which special tokens there are. */
-const tokenizerOf = ({ tokenizer }: Recipe, several: boolean): Recipe["tokenizer"] =>
-  several && tokenizer.specialTokens === undefined ? { ...tokenizer, specialTokens: [endOfText] } : tokenizer;
+/** The one that the recipe names, or one that is learned from the texts. */
+async function tokenizerOf(
+  { tokenizer: options }: Recipe,
+  texts: RunTexts,
+  { reporter, signal }: Omit<IngredientsOptions, "known">,
+): Promise<Tokenizer> {
+  if (options.model === "saved") return loadTokenizer(options.folder);
+  // Where there are several documents, a token for their ends, unless it is said which special tokens there are.
+  const saysTokens = options.specialTokens !== undefined || ("preset" in options && options.preset !== undefined);
+  const training = texts.several && !saysTokens ? { ...options, specialTokens: [endOfText] } : options;
+  const listening = training.model === "character" ? {} : { onProgress, onForgotten };
+  return trainTokenizer(texts.pieces(), { ...training, ...listening, ...(signal ? { signal } : {}) });
+
+  function onProgress(progress: TrainingProgress): void {
+    if ("reading" in progress) reporter.preparing?.("reading", texts.progress.read, texts.progress.total);
+  }
+  function onForgotten({ words, occurrences }: { readonly words: number; readonly occurrences: number }): void {
+    reporter.message(
+      `The tokenizer was learned without ${count(words)} rare words (${count(occurrences)} occurrences), to save memory.`,
+    );
+  }
+}
 
 async function firstOf<T>(values: AsyncIterable<T>): Promise<T | undefined> {
   for await (const value of values) return value;
@@ -79,12 +99,18 @@ export function describeIngredients(
   const bytesPerToken = data.bytesPerToken.toFixed(1);
   return [
     `text       ${name ?? files.join(", ")}: ${documents}${count(data.trainTokenCount)} tokens to train on, ${count(data.validationTokenCount)} to validate`,
-    `tokenizer  ${recipe.tokenizer.model}, ${count(tokenizer.vocabSize)} tokens, ${bytesPerToken} bytes each on average`,
+    `tokenizer  ${describeTokenizer(recipe.tokenizer)}, ${count(tokenizer.vocabSize)} tokens, ${bytesPerToken} bytes each on average`,
     `model      ${recipe.model.architecture}, ${(parameters / 1e6).toFixed(1)} million parameters`,
     `training   ${count(steps)} steps of ${count(tokensPerStep)} tokens: ${epochs.toFixed(1)} times through the text`,
     `engine     ${describeRunEngine(engine)}, ${engine.threads} threads`,
     `kept in    ${directory}`,
   ].join("\n");
+}
+
+function describeTokenizer(tokenizer: Recipe["tokenizer"]): string {
+  if (tokenizer.model === "saved") return tokenizer.folder;
+  const { model, preset } = { preset: undefined, ...tokenizer };
+  return preset === undefined ? model : `${model} as ${preset} has it`;
 }
 
 const count = (value: number): string => value.toLocaleString("en-US");

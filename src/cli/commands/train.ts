@@ -4,6 +4,7 @@ import { basename, dirname, extname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { ArgumentError } from "../../errors.js";
 import type { RecipeInput } from "../../train/recipe.js";
+import { chosenTokenizer, type TokenizerFlags, tokenizerFlags } from "../tokenizer-choice.js";
 
 /** Flags that set one key of the recipe each. */
 const keyFlags = [
@@ -20,15 +21,13 @@ const keyFlags = [
   ["--on-bad-row <what>", "stop (the default), or skip, which counts and lists malformed rows", "data.onBadRow"],
   ["--packing <kind>", "how documents become rows: windows (the default), bestFit or padded", "data.packing"],
   ["--seed <number>", "of weights, dropout and the order of the data", "training.seed"],
-  ["--tokenizer <model>", "bpe or character", "tokenizer.model"],
-  ["--vocab-size <number>", "tokens of the vocabulary", "tokenizer.vocabSize"],
   ["--engine <name>", "the engine to run on; tsumiki doctor lists them", "engine.name"],
   ["--device <name>", "cpu, cuda, webgpu, ...", "engine.device"],
   ["--precision <name>", "fp32, bf16, or auto: bf16 where the engine is faster in it", "engine.precision"],
   ["--threads <number>", "threads of the engine", "engine.threads"],
 ] as const;
 
-interface TrainFlags extends Readonly<Record<string, unknown>> {
+interface TrainFlags extends TokenizerFlags, Readonly<Record<string, unknown>> {
   readonly data?: readonly string[];
   readonly set?: readonly string[];
   readonly out?: string;
@@ -44,7 +43,7 @@ export function register(program: Command): void {
     .argument("[recipe]", "a recipe as a JSON file; flags go over it")
     .option("--data <source...>", "files, folders, globs (JSON Lines, JSON, CSV, Parquet, text), or a corpus: tsumiki data list");
   for (const [flag, description] of keyFlags) command.option(flag, description);
-  command
+  tokenizerFlags(command)
     .option("--set <key=value...>", "any key of the recipe, e.g. --set model.numHiddenLayers=6")
     .option("--out <folder>", "where the run is kept (default: runs/ and the name of the recipe or text)")
     .option("--resume", "go on with the run that is there")
@@ -79,10 +78,13 @@ async function readRecipe(file: string): Promise<RecipeInput> {
   const { readJsonFile } = await import("../../train/json-file.js");
   const { z } = await import("zod");
   const recipe: RecipeInput = await readJsonFile(file, z.record(z.string(), z.unknown()), "CONFIG");
-  const files: unknown = recipe.data?.files;
-  if (!Array.isArray(files)) return recipe;
-  const resolved = files.map((path: unknown) => (typeof path === "string" ? resolve(dirname(file), path) : path)) as string[];
-  return { ...recipe, data: { ...recipe.data, files: resolved } };
+  const seen = (path: unknown) => (typeof path === "string" ? resolve(dirname(file), path) : path) as string;
+  const { data, tokenizer } = recipe as { data?: { files?: unknown }; tokenizer?: { folder?: unknown } };
+  return {
+    ...recipe,
+    ...(Array.isArray(data?.files) ? { data: { ...recipe.data, files: data.files.map(seen) } } : {}),
+    ...(tokenizer?.folder === undefined ? {} : { tokenizer: { ...recipe.tokenizer, folder: seen(tokenizer.folder) } }),
+  } as RecipeInput;
 }
 
 async function recipeOfFlags(flags: TrainFlags): Promise<RecipeInput> {
@@ -91,6 +93,8 @@ async function recipeOfFlags(flags: TrainFlags): Promise<RecipeInput> {
     const value = flags[flagName(flag)];
     if (value !== undefined) setKey(recipe, key, numberOr(value as string));
   }
+  const tokenizer = chosenTokenizer(flags);
+  if (tokenizer) recipe.tokenizer = tokenizer;
   for (const setting of flags.set ?? []) {
     const [key, value] = split(setting);
     setKey(recipe, key, jsonOr(value));
