@@ -12,7 +12,7 @@ export async function downloadReport(output: NodeJS.WriteStream = process.stderr
   if (!output.isTTY) {
     let file: string | undefined;
     const onProgress = (progress: DownloadProgress) => {
-      if (progress.file !== file && progress.receivedBytes < progress.totalBytes) output.write(`downloading ${progress.file}\n`);
+      if (progress.file !== file) output.write(`downloading ${progress.file}\n`);
       file = progress.file;
     };
     return { onProgress, end: () => {} };

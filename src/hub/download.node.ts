@@ -10,7 +10,7 @@ import { blobName, type RemoteFile, transfer } from "./transfer.node.js";
 export interface DownloadProgress {
   /** The file that is arriving. */
   readonly file: string;
-  /** Of all files together. */
+  /** Of all files together, those that are in the cache already too. */
   readonly receivedBytes: number;
   readonly totalBytes: number;
 }
@@ -26,6 +26,7 @@ export interface DownloadOptions {
   readonly offline?: boolean;
   /** For private and gated models. Default: `HF_TOKEN`. */
   readonly accessToken?: string;
+  /** Called while a file arrives, and when it is there; not for files that are in the cache. */
   readonly onProgress?: (progress: DownloadProgress) => void;
   readonly signal?: AbortSignal;
 }
@@ -103,15 +104,16 @@ async function fetchFiles(
     const place = join(folder, file.path);
     if ((await sizeOf(place)) !== file.size) {
       const blob = join(cache.blobs, blobName(file));
-      if ((await sizeOf(blob)) !== file.size)
+      if ((await sizeOf(blob)) !== file.size) {
         await transfer(file, blob, {
           ...{ repository: model.repository, commit, onBytes: report },
           ...access(options),
           ...(options.signal ? { signal: options.signal } : {}),
         });
+        report(file.size);
+      }
       await placeBlob(blob, place);
     }
-    report(file.size);
     doneBytes += file.size;
   }
   await cache.rememberCommit(model.revision, commit);
