@@ -54,7 +54,7 @@ const filterSchema = z.discriminatedUnion(
     z.strictObject({ filter: z.literal("exact-duplicates") }),
     z.strictObject({
       filter: z.literal("near-duplicates"),
-      /** The part of runs of words that two texts must share. Default 0.8. */
+      /** The part of runs of words that two texts must share. Default 0.7. */
       threshold: probability.exactOptional(),
       /** Words in a run. Default 5. */
       shingle: whole(1).exactOptional(),

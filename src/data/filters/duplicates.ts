@@ -21,7 +21,7 @@ export const exactDuplicates = (): Filter => ({
 });
 
 export interface NearDuplicateOptions {
-  /** Texts that share this part of their runs of words (Jaccard similarity) count as the same. Default 0.8. */
+  /** Texts that share this part of their runs of words (Jaccard similarity) count as the same. Default 0.7. */
   readonly threshold?: number;
   /** Words in a run. Default 5. */
   readonly shingle?: number;
@@ -36,7 +36,7 @@ export interface NearDuplicateOptions {
  *
  * What the bands propose is compared by the whole signatures. Memory: four bytes a hash and some hundred a band for each text kept.
  */
-export function nearDuplicates({ threshold = 0.8, shingle = 5, hashes = 128 }: NearDuplicateOptions = {}): Filter {
+export function nearDuplicates({ threshold = 0.7, shingle = 5, hashes = 128 }: NearDuplicateOptions = {}): Filter {
   if (!(threshold > 0 && threshold <= 1))
     throw new ArgumentError(`The threshold lies above 0, up to 1, but ${threshold} was given.`);
   for (const [name, value] of Object.entries({ shingle, hashes }))
@@ -71,7 +71,7 @@ export function nearDuplicates({ threshold = 0.8, shingle = 5, hashes = 128 }: N
 
 /** The least hash of all runs of words, for each of several hash functions. [hashes] */
 export function minHash(text: string, { shingle, hashes }: { readonly shingle: number; readonly hashes: number }): Int32Array {
-  const words = wordsOf(text.toLowerCase()).map((word) => hash32(word));
+  const words = comparedWords(text, shingle).map((word) => hash32(word));
   const runs = new Set<number>();
   for (let i = 0; i + shingle <= Math.max(words.length, shingle); i++)
     runs.add(words.slice(i, i + shingle).reduce((hash, word) => mix(Math.imul(hash, 31) + word), shingle));
@@ -83,6 +83,13 @@ export function minHash(text: string, { shingle, hashes }: { readonly shingle: n
       if (hash < (signature[i] as number)) signature[i] = hash;
     }
   return signature;
+}
+
+/** Copies differ in capitals and signs: words are compared without, unless hardly any are left (of source code, emoji, a short text). */
+function comparedWords(text: string, fewest: number): readonly string[] {
+  const plain = text.toLowerCase();
+  const words = wordsOf(plain.replace(/[^\p{L}\p{M}\p{N}\s]+/gu, " "));
+  return words.length < fewest ? wordsOf(plain) : words;
 }
 
 /** The part of hashes that agree: an unbiased estimate of the Jaccard similarity of the runs. */
@@ -102,9 +109,11 @@ function bandKey(band: Int32Array): number {
   return (high >>> 11) * 2 ** 32 + (low >>> 0);
 }
 
+const missWeight = 10;
+
 /**
  * How to cut signatures into bands, such that texts above the threshold mostly agree in a whole band, 1 − (1 − sʳ)ᵇ being the chance at
- * similarity s. Missing a pair weighs as much as proposing one in vain.
+ * similarity s. Missing a pair weighs ten times as much as proposing one in vain, which costs no more than a look at its signature.
  */
 export function bandsFor(threshold: number, hashes: number): { readonly bands: number; readonly rows: number } {
   const proposed = (similarityOfPair: number, bands: number, rows: number) => 1 - (1 - similarityOfPair ** rows) ** bands;
@@ -116,7 +125,7 @@ export function bandsFor(threshold: number, hashes: number): { readonly bands: n
     for (let i = 0; i < steps; i++) {
       const s = (i + 0.5) / steps;
       const chance = proposed(s, bands, rows);
-      cost += s < threshold ? chance : 1 - chance;
+      cost += s < threshold ? chance : missWeight * (1 - chance);
     }
     if (cost < best.cost) best = { bands, rows, cost };
   }

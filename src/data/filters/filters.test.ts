@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { namedRandom } from "../../graph/random.js";
+import { corpus } from "../corpus.js";
 import type { Example, TextExample } from "../example.js";
 import { datasetOf, type Position } from "../stream/dataset.js";
 import { bandsFor, exactDuplicates, minHash, nearDuplicates, similarity } from "./duplicates.js";
@@ -176,6 +177,43 @@ describe("near duplicates", () => {
     expect(dropped(60)).toBeGreaterThan(57);
   });
 
+  it("knows by default what a person would call a copy of a page, and no more", async () => {
+    const words = (await corpus("moby-dick")).split(/(?<=\s)/).slice(8000);
+    const page = (i: number) => words.slice(150 * i, 150 * (i + 1)).join("");
+    const pages = Array.from({ length: 100 }, (_, i) => page(i));
+    const changed = (share: number) => (text: string) =>
+      text
+        .split(/(?<=\s)/)
+        .map((one) => (random.uniform() < share ? (words[random.below(words.length)] as string) : one))
+        .join("");
+    const drops = (edit: (text: string, i: number) => string) => {
+      const [first, second] = [pages, pages.map(edit)];
+      const verdicts = judge(nearDuplicates(), ...first, ...second).map((reason) => reason !== undefined);
+      expect(verdicts.slice(0, pages.length)).not.toContain(true);
+      return verdicts.slice(pages.length).filter(Boolean).length;
+    };
+    expect(drops((text) => text)).toBe(100);
+    expect(drops((text) => text.toUpperCase().replace(/[,;.]/g, "").replace(/\s+/g, "\n"))).toBe(100);
+    expect(drops((text) => `Project Gutenberg, page 12 of the novel\n${text}\nCopyright 2001 by nobody`)).toBeGreaterThan(97);
+    expect(
+      drops((text) =>
+        text
+          .split(/(?<=\s)/)
+          .slice(15)
+          .join(""),
+      ),
+    ).toBeGreaterThan(97);
+    expect(drops(changed(0.01))).toBeGreaterThan(95);
+    expect(drops(changed(0.2))).toBe(0);
+    expect(drops((text, i) => text.slice(0, text.length / 2) + page(200 + i).slice(0, text.length / 2))).toBe(0);
+    expect(drops((_, i) => page(200 + i))).toBe(0);
+  });
+
+  it("compares texts without letters, and very short ones, by their signs", () => {
+    const dropped = (...texts: readonly string[]) => judge(nearDuplicates(), ...texts).map((reason) => reason !== undefined);
+    expect(dropped("🐳 🐳 🐳 🐳 🐳", "🚢 🚢 🚢 🚢 🚢", "Really?", "Really!", "2 + 2", "2 - 2")).not.toContain(true);
+  });
+
   it("takes short and empty texts as they are", () => {
     expect(judge(nearDuplicates(), "a b", "a b", "b a", "", "").map((reason) => reason !== undefined)).toEqual([
       false,
@@ -190,7 +228,10 @@ describe("near duplicates", () => {
     for (const threshold of [0.5, 0.7, 0.8, 0.9]) {
       const { bands, rows } = bandsFor(threshold, 128);
       expect(bands * rows).toBeLessThanOrEqual(128);
-      expect(Math.abs((1 / bands) ** (1 / rows) - threshold)).toBeLessThan(0.1);
+      const proposed = (similarity: number) => 1 - (1 - similarity ** rows) ** bands;
+      expect(proposed(threshold)).toBeGreaterThan(0.8);
+      expect(proposed(Math.min(1, threshold + 0.05))).toBeGreaterThan(0.94);
+      expect(proposed(threshold / 2)).toBeLessThan(0.15);
     }
     expect(() => nearDuplicates({ threshold: 0 })).toThrow(expect.objectContaining({ code: "ARGUMENT" }));
   });
