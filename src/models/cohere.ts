@@ -8,7 +8,7 @@
  */
 
 import { ArgumentError } from "../errors.js";
-import { add, mul } from "../graph/ops/arithmetic.js";
+import { mul } from "../graph/ops/arithmetic.js";
 import type { Tensor } from "../graph/tensor.js";
 import { type ActivationName, activations, GatedFeedForward } from "../nn/feed-forward.js";
 import { type AttentionInputs, GroupedQueryAttention } from "../nn/grouped-query-attention.js";
@@ -16,6 +16,7 @@ import { normal } from "../nn/initializers.js";
 import { Embedding, Linear } from "../nn/linear.js";
 import { Module } from "../nn/module.js";
 import { HeadLayerNorm, LayerNorm } from "../nn/norm.js";
+import { parallelBlocks } from "../nn/residual.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
 import { CausalLM, causalMask, contextOf, type ForwardOptions, type LayerType, rotaryOf } from "./causal-lm.js";
 
@@ -109,8 +110,7 @@ export class CohereLayer extends Module {
 
   /** x [batch, seq, hidden] → [batch, seq, hidden] */
   forward(x: Tensor, inputs: AttentionInputs): Tensor {
-    const normalized = this.inputLayernorm.forward(x);
-    return add(add(x, this.selfAttn.forward(normalized, inputs)), this.mlp.forward(normalized));
+    return parallelBlocks(x, this.inputLayernorm, (y) => this.selfAttn.forward(y, inputs), this.mlp);
   }
 }
 

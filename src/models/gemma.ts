@@ -8,7 +8,7 @@
  */
 
 import { ArgumentError } from "../errors.js";
-import { add, mul } from "../graph/ops/arithmetic.js";
+import { mul } from "../graph/ops/arithmetic.js";
 import type { Tensor } from "../graph/tensor.js";
 import { type ActivationName, activations, GatedFeedForward } from "../nn/feed-forward.js";
 import { type AttentionInputs, GroupedQueryAttention } from "../nn/grouped-query-attention.js";
@@ -17,6 +17,7 @@ import { Embedding, Linear } from "../nn/linear.js";
 import type { LogitsOptions } from "../nn/linear-cross-entropy.js";
 import { Module } from "../nn/module.js";
 import { OffsetRMSNorm } from "../nn/norm.js";
+import { sandwichNorm } from "../nn/residual.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
 import { CausalLM, causalMask, contextOf, type ForwardOptions, type LayerType, rotaryOf } from "./causal-lm.js";
 
@@ -114,10 +115,9 @@ export class GemmaLayer extends Module {
 
   /** x [batch, seq, hidden] → [batch, seq, hidden] */
   forward(x: Tensor, inputs: AttentionInputs): Tensor {
-    const attended = this.selfAttn.forward(this.inputLayernorm.forward(x), inputs);
-    const y = add(x, this.postAttentionLayernorm.forward(attended));
-    const fed = this.mlp.forward(this.preFeedforwardLayernorm.forward(y));
-    return add(y, this.postFeedforwardLayernorm.forward(fed));
+    const attend = (y: Tensor) => this.selfAttn.forward(y, inputs);
+    const attended = sandwichNorm(x, this.inputLayernorm, attend, this.postAttentionLayernorm);
+    return sandwichNorm(attended, this.preFeedforwardLayernorm, this.mlp, this.postFeedforwardLayernorm);
   }
 }
 

@@ -7,6 +7,7 @@ import * as z from "zod";
 import { ArgumentError } from "../errors.js";
 import type { Tensor } from "../graph/tensor.js";
 import { dropout } from "../nn/dropout.js";
+import { normal } from "../nn/initializers.js";
 import { Embedding, Linear } from "../nn/linear.js";
 import type { LogitsOptions } from "../nn/linear-cross-entropy.js";
 import { type CellKind, Recurrent } from "../nn/recurrent.js";
@@ -40,7 +41,7 @@ export class RecurrentLM extends CausalLM {
     const config = { embeddingSize: options.hiddenSize, layers: 1, dropout: 0, contextLength: 256, ...options };
     const { vocabSize, cell, embeddingSize, hiddenSize, layers } = config;
     this.#config = config;
-    this.embedding = new Embedding(vocabSize, embeddingSize);
+    this.embedding = new Embedding(vocabSize, embeddingSize, { initializer: normal(1) });
     this.network = new Recurrent(cell, embeddingSize, hiddenSize, { layers, dropout: config.dropout });
     this.output = new Linear(hiddenSize, vocabSize);
   }

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
-import { constant, type HostArray, hostArray, range, type Tensor, toNumbers } from "../graph/index.js";
+import { add, constant, type HostArray, hostArray, mul, range, type Tensor, toNumbers } from "../graph/index.js";
 import { namedRandom } from "../graph/random.js";
 import { formula } from "../models/testing/golden-decoder.js";
 import { bool, compile, float32 } from "../program/index.js";
@@ -13,6 +13,7 @@ import { heNormal, lecunNormal, scaledNormal, truncatedNormal, xavierNormal, xav
 import { BatchNorm, deepNormConstants, HeadLayerNorm, OffsetRMSNorm } from "./norm.js";
 import { AdditiveAttention, CrossAttention, linearAttention } from "./other-attention.js";
 import { RelativeBias } from "./relative-bias.js";
+import { parallelBlocks, postNorm, preNorm, sandwichNorm } from "./residual.js";
 import { sinusoidalPositions } from "./sinusoidal.js";
 
 const engine = await onnxRuntimeNode({ threads: 1 });
@@ -248,6 +249,25 @@ describe("norms", () => {
       const { alpha, beta } = deepNormConstants(layers);
       expect(layers * (beta / alpha) ** 2).toBeCloseTo(0.25, 10);
     }
+  });
+});
+
+describe("norms around a block", () => {
+  const [half, square, plusOne] = [(x: Tensor) => mul(x, 0.5), (x: Tensor) => mul(x, x), (x: Tensor) => add(x, 1)];
+  const of = async (fn: (x: Tensor) => Tensor) => (await value(() => fn(constant([2, -6])))).toNumbers();
+
+  it("stand before it, behind the sum, on both sides, or before two at once", async () => {
+    expectClose(await of((x) => preNorm(x, half, square)), [2 + 1, -6 + 9]);
+    expectClose(await of((x) => postNorm(x, half, square)), [(2 + 4) / 2, (-6 + 36) / 2]);
+    expectClose(await of((x) => postNorm(x, half, square, 3)), [(6 + 4) / 2, (-18 + 36) / 2]);
+    expectClose(await of((x) => sandwichNorm(x, half, square, plusOne)), [2 + 2, -6 + 10]);
+    expectClose(await of((x) => parallelBlocks(x, half, square, plusOne)), [2 + 1 + 2, -6 + 9 - 2]);
+  });
+
+  it("may be modules", async () => {
+    const norm = new OffsetRMSNorm(2, { epsilon: 0 });
+    const scale = Math.sqrt(20); // of 2 and −6
+    expectClose(await of((x) => preNorm(x, norm, square)), [2 + (2 / scale) ** 2, -6 + (6 / scale) ** 2]);
   });
 });
 

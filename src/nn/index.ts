@@ -43,6 +43,7 @@ export {
 export { AdditiveAttention, CrossAttention, type CrossAttentionOptions, linearAttention } from "./other-attention.js";
 export { type CellKind, Recurrent, RecurrentDirection, type RecurrentOptions } from "./recurrent.js";
 export { RelativeBias, type RelativeBiasOptions } from "./relative-bias.js";
+export { type Block, parallelBlocks, postNorm, preNorm, sandwichNorm } from "./residual.js";
 export { type RopeScaling, ropeTypes } from "./rope-scaling.js";
 export { Rotary, type RotaryOptions } from "./rotary.js";
 export { sinusoidalPositions } from "./sinusoidal.js";

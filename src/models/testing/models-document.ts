@@ -39,6 +39,8 @@ transformers has no MiniMind: its cases are compared with a PyTorch model writte
 | [\`GPTNeoX\`](../src/models/gpt-neox.ts) | \`gpt_neox\` (Pythia) | blocks side by side or one after the other |
 | [\`Bloom\`](../src/models/bloom.ts) | \`bloom\` | |
 
+[Recurrent networks](recurrent.md) have a page of their own.
+
 A \`Llama\` made with settings that no \`model_type\` has together is refused when it is made: it could not be saved. Which
 member has which settings stands in [llama-options.ts](../src/models/llama-options.ts).
 
