@@ -1,7 +1,7 @@
 /** The parameters of a Hugging Face directory: `model.safetensors`, or several files of limited size and their index. */
 
 import { randomBytes } from "node:crypto";
-import { readdir, rename, rm } from "node:fs/promises";
+import { readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ArgumentError, TsumikiError } from "../errors.js";
 import { syncFolder, writeFileAtomically } from "../files/atomic.js";
@@ -97,8 +97,16 @@ export async function requireWeights(directory: string): Promise<string> {
 
 const namesIn = (directory: string): Promise<readonly string[]> => readdir(directory).catch(() => []);
 
+const isFile = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (status) => status.isFile(),
+    () => false,
+  );
+
 /** What a directory holds instead of a model, and what to do about it. */
 export async function describeDirectory(directory: string): Promise<string> {
+  if (await isFile(directory))
+    return directory.endsWith(".gguf") ? "It is a GGUF file: open it with importGguf." : "It is a file, not a directory.";
   const names = await namesIn(directory);
   if (names.includes("checkpoints")) return "It is a run that has not ended: its parameters are in checkpoints/.";
   if (names.some((name) => /^model-\d+-of-\d+\.safetensors$/.test(name)))

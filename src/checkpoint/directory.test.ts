@@ -1,4 +1,17 @@
-import { appendFile, copyFile, mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -10,6 +23,7 @@ import { requireWeights, saveWeights } from "./directory.node.js";
 import { readSafetensors } from "./safetensors.js";
 import { planSafetensors } from "./safetensors-format.js";
 import { indexFile, shardName } from "./safetensors-index.js";
+import { locateTensors } from "./tensor-files.node.js";
 import { openVariables } from "./variables.node.js";
 
 let folder: string;
@@ -152,6 +166,22 @@ describe("an index that does not fit", () => {
       map.a = name;
     });
     await expect(opened()).rejects.toThrow(fails(/is not a file inside the folder/));
+  });
+
+  it("leads to no file outside by a link to a folder, and does through a link to a file, as the hub's cache has them", async () => {
+    const elsewhere = join(folder, "elsewhere");
+    const inside = join(folder, "inside");
+    for (const each of [elsewhere, inside]) await mkdir(each);
+    const [first] = shards as [string];
+    await rename(join(folder, first), join(elsewhere, first));
+    for (const name of (await readdir(folder)).filter((name) => name.startsWith("model")))
+      await rename(join(folder, name), join(inside, name));
+    await symlink(join(elsewhere, first), join(inside, first));
+    expect((await locateTensors(join(inside, indexFile))).size).toBe(parameters().size);
+    await symlink(elsewhere, join(inside, "out"));
+    const path = join(inside, indexFile);
+    await writeFile(path, (await readFile(path, "utf8")).replaceAll(first, `out/${first}`));
+    await expect(locateTensors(path)).rejects.toThrow(fails(/names "out\/model-.*", which is not a file inside the folder/));
   });
 
   it("is refused where it is none", async () => {

@@ -1,7 +1,7 @@
 /** The tensors of a checkpoint, in one safetensors file or in several with an index: where each of them lies. */
 
-import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { readFile, realpath } from "node:fs/promises";
+import { dirname, isAbsolute, join, relative, sep } from "node:path";
 import { TsumikiError } from "../errors.js";
 import type { HostArray } from "../graph/host-array.js";
 import { applyScales, scaleNameOf } from "./float8.js";
@@ -34,7 +34,7 @@ export async function locateTensors(path: string): Promise<PlacedTensors> {
   const tensors = new Map<string, PlacedTensor>();
   const saves = new Map<string, string>();
   for (const name of names) {
-    if (!staysInside(name)) {
+    if (!staysInside(name) || !(await folderStaysInside(dirname(path), name))) {
       problems.push(`it names ${JSON.stringify(name)}, which is not a file inside the folder`);
       continue;
     }
@@ -64,6 +64,14 @@ export async function locateTensors(path: string): Promise<PlacedTensors> {
     );
   if (problems.length === 0) return tensors;
   throw new TsumikiError("CHECKPOINT", `${path} does not fit its files, and nothing was loaded.\n  ${problems.join("\n  ")}`);
+}
+
+/** A file may be a link, as in the hub's cache; a link to a folder that leads out of this one is none of the model's. */
+async function folderStaysInside(folder: string, name: string): Promise<boolean> {
+  if (!/[\\/]/.test(name)) return true;
+  const [root, holder] = await Promise.all([folder, dirname(join(folder, name))].map((each) => realpath(each).catch(() => each)));
+  const below = relative(root as string, holder as string);
+  return below !== ".." && !below.startsWith(`..${sep}`) && !isAbsolute(below);
 }
 
 interface Header {

@@ -14,7 +14,7 @@ export function register(program: Command): void {
   program
     .command("compare")
     .description("name the first value, in the order of computation, in which a model differs from another program's")
-    .argument("<model>", "a Hugging Face directory, or the name of a model on the hub (org/name)")
+    .argument("<model>", "a Hugging Face directory, a GGUF file, or the name of a model on the hub (org/name)")
     .argument("<values>", "a safetensors file: parameters, values on the way, logits, and their tokens as input_ids")
     .option("--ids <list>", "token ids, such as 1,2,3 (default: those in the file)", tokenIds)
     .option(

@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import type { InferenceDType, InspectOptions, OptimizerName } from "../../inspect/index.js";
+import type { HuggingFaceConfig } from "../../models/architectures.js";
 import { wholeNumber } from "../numbers.js";
 
 interface InspectFlags {
@@ -17,7 +18,7 @@ export function register(program: Command): void {
   program
     .command("inspect")
     .description("count a model's parameters, operations and memory, from its configuration alone")
-    .argument("<model>", "a config.json, a Hugging Face directory, or the name of a model on the hub (org/name)")
+    .argument("<model>", "a config.json, a Hugging Face directory, a GGUF file, or the name of a model on the hub (org/name)")
     .option("--batch <number>", "sequences at once (default: 1)", wholeNumber)
     .option("--context <number>", "tokens of a sequence (default: as many as the model can look at)", wholeNumber)
     .option("--dtype <name>", "of weights and cache when it is used: float32, float16, bfloat16, int8 or int4 (default: float32)")
@@ -28,9 +29,17 @@ export function register(program: Command): void {
 }
 
 async function inspect(source: string, { json = false, revision, ...flags }: InspectFlags): Promise<void> {
-  const { modelConfig } = await import("../../hub/model-config.node.js");
   const { inspectionTable, inspectModel } = await import("../../inspect/index.js");
   const options: InspectOptions = flags;
-  const inspection = inspectModel(await modelConfig(source, revision === undefined ? {} : { revision }), options);
+  const inspection = inspectModel(await configOf(source, revision), options);
   console.log(json ? JSON.stringify(inspection) : inspectionTable(inspection));
+}
+
+async function configOf(source: string, revision: string | undefined): Promise<HuggingFaceConfig> {
+  if (source.endsWith(".gguf")) {
+    const { openModel } = await import("../saved-model.js");
+    return (await import("../../models/architectures.js")).configOf(await openModel(source));
+  }
+  const { modelConfig } = await import("../../hub/model-config.node.js");
+  return modelConfig(source, revision === undefined ? {} : { revision });
 }

@@ -16,7 +16,7 @@ export function register(program: Command): void {
   program
     .command("logits")
     .description("print what a model computes for given tokens: logits, or any named value on the way to them")
-    .argument("<model>", "a Hugging Face directory, or the name of a model on the hub (org/name)")
+    .argument("<model>", "a Hugging Face directory, a GGUF file, or the name of a model on the hub (org/name)")
     .requiredOption("--ids <list>", "token ids, such as 1,2,3", tokenIds)
     .option("--layer <name>", "a value on the way instead of the logits, such as layers.0.selfAttn.output")
     .option("--save <file>", "write all values, with the ids as input_ids, into a safetensors file that compare reads")

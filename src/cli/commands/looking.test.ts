@@ -3,13 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { readSafetensors, saveVariables, writeSafetensors } from "../../checkpoint/index.js";
+import { exportGguf } from "../../gguf/index.js";
 import type { HostArray } from "../../graph/host-array.js";
 import { checkpointVariables } from "../../models/architectures.js";
 import { Llama, saveModel } from "../../models/index.js";
+import { trainTokenizer } from "../../tokenizer/index.js";
 import { runProgram } from "../program.js";
 import * as compare from "./compare.js";
 import * as inspect from "./inspect.js";
 import * as logits from "./logits.js";
+import * as sample from "./sample.js";
 
 let folder: string;
 const model = new Llama({
@@ -33,7 +36,10 @@ async function run(exitCode: number, ...parameters: readonly string[]): Promise<
   vi.spyOn(console, "error").mockImplementation(print);
   vi.spyOn(process.stderr, "write").mockImplementation((text) => printed.push(String(text)) > 0);
   process.exitCode = 0;
-  expect([await runProgram(parameters, [inspect, logits, compare]), printed.join("\n")]).toEqual([exitCode, expect.anything()]);
+  expect([await runProgram(parameters, [inspect, logits, compare, sample]), printed.join("\n")]).toEqual([
+    exitCode,
+    expect.anything(),
+  ]);
   return printed.join("\n");
 }
 
@@ -81,6 +87,23 @@ it("prints logits, and any named value, as JSON and for reading", async () => {
   );
   expect(await run(1, "logits", modelPath(), "--ids", "1,20")).toMatch(/20 is not an id of the vocabulary/);
   expect(await run(1, "logits", modelPath(), "--ids", "1,x")).toMatch(/such as 1,2,3/);
+});
+
+it("looks into GGUF files too", async () => {
+  const tokenizer = await trainTokenizer("abcdefgh", { model: "bpe", vocabSize: 260 });
+  const sizes = { hiddenSize: 8, intermediateSize: 12, numHiddenLayers: 1, numAttentionHeads: 2 };
+  const file = join(folder, "model.gguf");
+  const directory = join(folder, "same");
+  const same = new Llama({ vocabSize: 300, ...sizes }).initialize(3);
+  await exportGguf(same, tokenizer, file);
+  await saveModel(same, directory);
+  await run(0, "logits", directory, "--ids", "1,2,3", "--save", values());
+  expect(await run(0, "compare", file, values())).toMatch(/^All \d+ values agree/);
+  vi.spyOn(process.stdout, "write").mockImplementation(() => true);
+  await run(0, "sample", file, "abc", "--max-tokens", "2");
+  expect(process.stdout.write).toHaveBeenCalledWith("abc");
+  expect(await run(1, "logits", join(folder, "none.gguf"), "--ids", "1")).toMatch(/CHECKPOINT.*none\.gguf cannot be opened/);
+  expect(await run(0, "inspect", file)).toBe(await run(0, "inspect", directory));
 });
 
 it("names the first value that differs, in the order of computation", async () => {

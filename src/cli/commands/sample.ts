@@ -15,7 +15,10 @@ export function register(program: Command): void {
   program
     .command("sample")
     .description("let a model continue a text")
-    .argument("<model>", "a run, a Hugging Face directory with a tokenizer.json, or the name of a model on the hub (org/name)")
+    .argument(
+      "<model>",
+      "a run, a Hugging Face directory with a tokenizer.json, a GGUF file, or the name of a model on the hub (org/name)",
+    )
     .argument("[prompt]", "what to continue (default: the first prompt of the run's recipe)")
     .option("--max-tokens <number>", "the most tokens to add", "100")
     .option("--temperature <number>", "below 1 sharper, above 1 flatter, 0 always the likeliest", "0.8")
