@@ -31,6 +31,11 @@ const configs: Readonly<Record<string, object>> = {
   llama: { model_type: "llama", ...base },
   "llama in two files": { model_type: "llama", ...base, tie_word_embeddings: true },
   qwen3: { model_type: "qwen3", ...base, head_dim: 8 },
+  // Windows shorter than what is generated.
+  gemma3_text: { model_type: "gemma3_text", ...base, head_dim: 8, query_pre_attn_scalar: 8, sliding_window: 4 },
+  // Positions from the mask, not from position_ids.
+  bloom: { model_type: "bloom", vocab_size: 280, hidden_size: 16, n_layer: 2, n_head: 2, initializer_range: 0.4 },
+  qwen3_moe: { model_type: "qwen3_moe", ...base, head_dim: 8, num_experts: 4, num_experts_per_tok: 2, moe_intermediate_size: 8 },
 };
 
 interface Result {
