@@ -1,5 +1,6 @@
 /** What OpenVINO's CPU plugin prefers, and what its ONNX frontend cannot read. */
 
+import { type Dim, sameShape } from "../../graph/dim.js";
 import { onnxDType } from "../../graph/dtype.js";
 import type { OnnxValue } from "../../graph/onnx-face.js";
 import type { OnnxContext, OnnxFace } from "../../graph/op.js";
@@ -41,6 +42,53 @@ const rmsNorm: OnnxFace<Attributes> = (node, inputs, context) => {
   return [node("Mul", [x, weight ? node("Mul", [factor, weight]) : factor]), factor];
 };
 
+/**
+ * The form, with halves that change places, that OpenVINO computes in one pass with its own operator RoPE, where angles are
+ * constants too. The standard form is four multiplications and two copies, each over memory: a training step of 29 M parameters
+ * takes 2 % less time, a small one 6 %.
+ */
+const rope: OnnxFace<Attributes> = (node, inputs, context) => {
+  const [x, cos, sin] = context.inputs as readonly [Tensor, Tensor, Tensor];
+  const { interleaved } = context.attributes as { readonly interleaved: boolean };
+  const width = x.shape.at(-1);
+  const fits =
+    !interleaved &&
+    x.rank === 4 &&
+    typeof width === "number" &&
+    [cos, sin].every(({ shape }) => sameShape(shape, [x.shape[2] as Dim, width / 2]));
+  if (!fits) return standard("rope")(node, inputs, context);
+  const [values, cosines, sines] = inputs as readonly [OnnxValue, OnnxValue, OnnxValue];
+  const overHeads = (table: OnnxValue) => node("Unsqueeze", [node("Concat", [table, table], { axis: -1 }), node.int64s([0, 1])]);
+  const part = (start: number, end: number) =>
+    node("Slice", [values, node.int64s([start]), node.int64s([end]), node.int64s([-1]), node.int64s([1])]);
+  const turned = node("Concat", [node("Neg", [part(width / 2, width)]), part(0, width / 2)], { axis: -1 });
+  return node("Add", [node("Mul", [values, overHeads(cosines)]), node("Mul", [turned, overHeads(sines)])]);
+};
+
+/** Elements from which it pays to add with all threads: 0.3 ms of 22 for a step of 800,000 parameters that are one vector. */
+const MANY = 2 ** 16;
+const MOST_ROWS = 64;
+
+/** A long vector in rows of equal length, which are added up side by side: a sum to one number is made by one thread. */
+const sumOfSquares: OnnxFace<Attributes> = (node, inputs, context) => {
+  const { shape } = context.inputs[0] as Tensor;
+  const [length] = shape;
+  const { keepDims } = context.attributes as { readonly keepDims: boolean };
+  const rows =
+    shape.length === 1 && typeof length === "number" && length >= MANY && !keepDims ? largestDivisor(length, MOST_ROWS) : 1;
+  if (rows === 1) return standard("sumOfSquares")(node, inputs, context);
+  const parts = node("ReduceSumSquare", [node("Reshape", [inputs[0] as OnnxValue, node.int64s([rows, -1])]), node.int64s([1])], {
+    keepdims: 0,
+  });
+  return node("ReduceSum", [parts, node.int64s([0])], { keepdims: 0 });
+};
+
+function largestDivisor(of: number, atMost: number): number {
+  let divisor = atMost;
+  while (of % divisor !== 0) divisor--;
+  return divisor;
+}
+
 /** Bodies of loops may not read values from outside ("Number of Scan node inputs is less than required"): they are carried. */
 const scan: OnnxFace<Attributes> = (node, inputs, context) => {
   const { body, ...rest } = context.attributes as Attributes & ScanAttributes;
@@ -74,6 +122,6 @@ const scan: OnnxFace<Attributes> = (node, inputs, context) => {
 };
 
 export const openVinoLowering: Lowering = {
-  faces: { waitFor, rmsNorm, scan },
+  faces: { waitFor, rmsNorm, rope, sumOfSquares, scan },
   passes: [lateNormalization, scalarsFirst],
 };
