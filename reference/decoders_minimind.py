@@ -4,8 +4,8 @@ Run: python reference/decoders_minimind.py        (see reference/golden.py for t
 
 Written from the description of its architecture (https://github.com/jingyaogong/minimind): a Llama with tied embeddings whose
 third release normalizes queries and keys, and whose blocks may be experts behind a softmax router; the second release has
-shared experts besides and no such normalization. YaRN stretches positions when `inference_rope_scaling` is set. Experts are
-balanced by Mixtral's loss.
+shared experts besides and no such normalization. YaRN stretches positions when `inference_rope_scaling` is set. Experts
+are balanced layer by layer, without padding.
 """
 
 import math
@@ -140,8 +140,9 @@ class MiniMind(nn.Module):
         self.logits = self.model.norm(x) @ self.model.embed_tokens.weight.T
         if output_router_logits:
             experts = [layer.mlp for layer in self.model.layers]
-            routers = tuple(mixture.logits for mixture in experts)
-            self.aux_loss = load_balancing_loss_func(routers, len(experts[0].experts), experts[0].chosen, attention_mask)
+            self.aux_loss = sum(
+                load_balancing_loss_func((mixture.logits,), len(mixture.experts), mixture.chosen, attention_mask) for mixture in experts
+            )
         return self
 
 

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { onnxRuntimeNode } from "../src/engine/onnxruntime/node.js";
 import { type HostArray, toNumbers } from "../src/graph/host-array.js";
 import { loadModel, saveModel } from "../src/models/index.js";
-import { goldenDecoder, writeGoldenDirectory } from "../src/models/testing/golden-decoder.js";
+import { differentGradients, goldenDecoder, writeGoldenDirectory } from "../src/models/testing/golden-decoder.js";
 import { bool, compile, int32 } from "../src/program/index.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -29,7 +29,7 @@ describe("the model in docs/add-a-model.md", async () => {
     expect(code.length).toBeLessThan(100);
   });
 
-  it("computes the logits of transformers, also when it was saved and loaded again", async () => {
+  it("computes the logits and gradients of transformers, also when it was saved and loaded again", async () => {
     await writeGoldenDirectory(golden, join(folder, "python"));
     await saveModel(await loadModel(join(folder, "python")), join(folder, "saved"));
     const model = await loadModel(join(folder, "saved"));
@@ -46,5 +46,6 @@ describe("the model in docs/add-a-model.md", async () => {
       .toNumbers()
       .map((value, i) => (real.data[Math.floor(i / vocabulary)] ? Math.abs(value - (expected[i] as number)) : 0));
     expect(Math.max(...differences)).toBeLessThan(1e-4);
+    expect(await differentGradients(model, golden, engine)).toEqual([]);
   });
 });

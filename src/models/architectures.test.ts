@@ -11,18 +11,16 @@ import type { Engine } from "../engine/engine.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { createEngine } from "../engine/registry.js";
 import { whyNoOpenVino } from "../engine/testing/openvino.js";
-import { grad } from "../graph/gradient.js";
 import { type HostArray, toNumbers } from "../graph/host-array.js";
 import { concat, slice } from "../graph/ops/shape-slice.js";
 import type { Tensor } from "../graph/tensor.js";
-import type { Parameter } from "../graph/variable.js";
 import { compile } from "../program/compile.js";
 import { bool, int32 } from "../program/signature.js";
 import { checkpointVariables, knownArchitectures, modelFromConfig } from "./architectures.js";
 import type { CausalLM, KeyValueCache } from "./causal-lm.js";
 import { loadModel, saveModel } from "./index.js";
 import { Llama } from "./llama.js";
-import { goldenDecoder, goldenDecoders, relativeDifference, writeGoldenDirectory } from "./testing/golden-decoder.js";
+import { differentGradients, goldenDecoder, goldenDecoders, writeGoldenDirectory } from "./testing/golden-decoder.js";
 import { modelsDocument } from "./testing/models-document.js";
 
 const engine = await onnxRuntimeNode({ threads: 2 });
@@ -125,36 +123,8 @@ describe.each(goldenDecoders)("%s", (name) => {
     },
   );
 
-  /** Names of what differs from Python's training step: its loss and the gradient of every parameter, value by value. */
-  const gradientsThatDiffer = async (on: Engine): Promise<unknown> => {
-    const variables = [...checkpointVariables(model)] as [string, Parameter][];
-    await using program = compile(
-      ({ ids, real, labels }) => {
-        const loss = model.loss(ids, labels, { keys: real });
-        const gradients = grad(
-          loss,
-          variables.map(([, variable]) => variable),
-        );
-        return { loss, ...Object.fromEntries(gradients.map((gradient, i) => [`gradient${i}`, gradient])) };
-      },
-      { ...signature, labels: int32("batch", "seq") },
-      { engine: on, training: true, specialize: true },
-    );
-    const { loss, ...gradients } = (await program(feeds)) as unknown as Record<string, HostArray>;
-    const trainingLoss = golden.tensors.get("trainingLoss") ?? golden.tensor("loss"); // with what balances experts
-    const differences = [
-      ["loss", relativeDifference(toNumbers(loss as HostArray), toNumbers(trainingLoss))],
-      ...variables.map(([key], i) => {
-        const [actual, expected] = [gradients[`gradient${i}`] as HostArray, golden.tensor(`gradient.${key}`)];
-        expect(actual.shape, key).toEqual(expected.shape);
-        return [key, relativeDifference(toNumbers(actual), toNumbers(expected))] as const;
-      }),
-    ] as const;
-    return differences.filter(([, difference]) => !(difference < 1e-4));
-  };
-
   it("computes the same loss and gradients in training", async () => {
-    expect(await gradientsThatDiffer(engine)).toEqual([]);
+    expect(await differentGradients(model, golden, engine)).toEqual([]);
     show(name, "gradients");
   });
 
@@ -169,7 +139,7 @@ describe.each(goldenDecoders)("%s", (name) => {
 
   it.skipIf(noOpenVino)("computes the same on OpenVINO", async () => {
     expect(await logitsDifference(openVino as Engine)).toBeLessThan(1e-4);
-    expect(await gradientsThatDiffer(openVino as Engine)).toEqual([]);
+    expect(await differentGradients(model, golden, openVino as Engine)).toEqual([]);
   });
 
   it("is saved under the names that Python wrote, and comes back", async () => {

@@ -64,6 +64,8 @@ export interface LlamaExperts {
   readonly denseLayers?: readonly number[];
   /** Weight of `loadBalancingLoss` in the training loss. */
   readonly balancing: number;
+  /** Whether that loss counts the choices of all layers together (default), or is one for each layer, added up. */
+  readonly balancedBy?: "model" | "layer";
 }
 
 export type LlamaConfig = Required<LlamaOptions>;

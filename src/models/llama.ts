@@ -110,12 +110,14 @@ export class Llama extends CausalLM {
 
   /** With experts, their load-balancing loss belongs to it in training. */
   override loss(ids: Tensor, labels: Tensor, options: LossOptions = {}): Tensor {
-    const balancing = this.#config.experts?.balancing ?? 0;
+    const { balancing = 0, balancedBy = "model" } = this.#config.experts ?? {};
     if (balancing === 0 || !isTraining()) return super.loss(ids, labels, options);
     return this.within(() => {
       const routings: Routing[] = [];
       const loss = this.lossOf(this.hiddenStates(ids, options, routings), labels, options);
-      return routings.length === 0 ? loss : add(loss, mul(loadBalancingLoss(routings, options.keys), balancing));
+      const together = balancedBy === "model" ? [routings] : routings.map((routing) => [routing]);
+      const counted = together.filter(({ length }) => length > 0);
+      return counted.reduce((sum, layers) => add(sum, mul(loadBalancingLoss(layers, options.keys), balancing)), loss);
     });
   }
 

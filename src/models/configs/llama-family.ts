@@ -176,6 +176,7 @@ function minimindOptions(config: Base & z.output<z.ZodObject<typeof minimind>>):
     normalizeWeights: config.norm_topk_prob && !(isSecond && config.num_experts_per_tok === 1),
     ...(isSecond ? { shared: config.n_shared_experts } : {}),
     balancing: isSecond ? config.aux_loss_alpha : config.router_aux_loss_coef,
+    balancedBy: "layer",
   };
   return { queryKeyNorm: !isSecond, experts: config.use_moe ? experts : null };
 }

@@ -6,7 +6,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { writeSafetensors } from "../../checkpoint/safetensors.js";
 import { decodeSafetensors } from "../../checkpoint/safetensors-format.js";
-import { elementCount, type HostArray } from "../../graph/host-array.js";
+import type { Engine } from "../../engine/engine.js";
+import { grad } from "../../graph/gradient.js";
+import { elementCount, type HostArray, toNumbers } from "../../graph/host-array.js";
+import type { Parameter } from "../../graph/variable.js";
+import { compile } from "../../program/compile.js";
+import { bool, int32 } from "../../program/signature.js";
+import { checkpointVariables } from "../architectures.js";
+import type { CausalLM } from "../causal-lm.js";
 import type { HuggingFaceConfig } from "../configs/entries.js";
 
 const folder = fileURLToPath(new URL("../../../reference/golden/", import.meta.url));
@@ -77,4 +84,36 @@ export async function writeGoldenDirectory({ config, shapes }: GoldenDecoder, di
     return { name, ...rest, data: () => data };
   });
   await writeSafetensors(join(directory, "model.safetensors"), entries);
+}
+
+/**
+ * What differs from Python's training step by more than 10⁻⁴ of the largest value: its loss (with experts, what balances them
+ * included), and the gradient of each parameter, value by value.
+ */
+export async function differentGradients(model: CausalLM, golden: GoldenDecoder, engine: Engine): Promise<[string, number][]> {
+  const variables = [...checkpointVariables(model)] as [string, Parameter][];
+  await using program = compile(
+    ({ ids, real, labels }) => {
+      const loss = model.loss(ids, labels, { keys: real });
+      const gradients = grad(
+        loss,
+        variables.map(([, variable]) => variable),
+      );
+      return { loss, ...Object.fromEntries(gradients.map((gradient, i) => [`gradient${i}`, gradient])) };
+    },
+    { ids: int32("batch", "seq"), real: bool("batch", "seq"), labels: int32("batch", "seq") },
+    { engine, training: true, specialize: true },
+  );
+  const [ids, labels] = [golden.tensor("ids"), golden.tensor("labels")] as [HostArray<"int32">, HostArray<"int32">];
+  const results = (await program({ ids, labels, real: golden.tensor("real") as HostArray<"bool"> })) as unknown as Record<
+    string,
+    HostArray
+  >;
+  const difference = (name: string, expected: HostArray): number =>
+    relativeDifference(toNumbers(results[name] as HostArray), toNumbers(expected));
+  const all: [string, number][] = [
+    ["loss", difference("loss", golden.tensors.get("trainingLoss") ?? golden.tensor("loss"))],
+    ...variables.map(([key], i): [string, number] => [key, difference(`gradient${i}`, golden.tensor(`gradient.${key}`))]),
+  ];
+  return all.filter(([, value]) => !(value < 1e-4));
 }
