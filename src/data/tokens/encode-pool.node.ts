@@ -47,6 +47,8 @@ export interface EncodePool extends AsyncDisposable {
   readonly size: number;
   /** Whether the workers have started; until then, the thread that waits for them may as well encode itself. */
   ready(): boolean;
+  /** Resolves when they have. */
+  readonly started: Promise<void>;
   /** @throws TsumikiError as `tokenizer.encode` does */
   encode(texts: readonly string[]): Promise<EncodedTexts>;
 }
@@ -61,7 +63,13 @@ export function encodePool(tokenizer: Tokenizer, size: number): EncodePool {
   let nextId = 0;
   let closed = false;
   let running = 0;
+  let [start, failStart]: [() => void, (error: Error) => void] = [() => {}, () => {}];
+  const allStarted = new Promise<void>((resolve, reject) => {
+    [start, failStart] = [resolve, reject];
+  });
+  allStarted.catch(() => {}); // shows where somebody waits for it, else when texts are sent
   const fail = (error: Error) => {
+    failStart(error);
     for (const { reject } of waiting.values()) reject(error);
     waiting.clear();
   };
@@ -69,7 +77,7 @@ export function encodePool(tokenizer: Tokenizer, size: number): EncodePool {
     const worker = new Worker(new URL("./encode-worker.node.js", import.meta.url), { workerData, ...workerOptions() });
     worker.on("message", (reply: EncodeReply) => {
       if (reply === started) {
-        running++;
+        if (++running === size) start();
         return;
       }
       const request = waiting.get(reply.id);
@@ -87,6 +95,7 @@ export function encodePool(tokenizer: Tokenizer, size: number): EncodePool {
   return {
     size,
     ready: () => running === size,
+    started: allStarted,
     encode: (texts) =>
       new Promise((resolve, reject) => {
         const worker = busy.indexOf(Math.min(...busy));

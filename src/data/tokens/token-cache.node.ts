@@ -24,7 +24,7 @@ export interface TokenCacheOptions extends EncodingOptions {
   readonly folder: string;
   /** What the texts depend on: their files' content (`contentHash`) and what was done with it. */
   readonly content: string;
-  /** Threads that encode. Default: one for each core. */
+  /** Threads that encode, from the first text on. Default: one for each core where there is so much text that they are worth their start. */
   readonly workers?: number;
   readonly onProgress?: (progress: TokenizingProgress) => void;
   /**
@@ -71,9 +71,12 @@ export async function cachedTokens(
   return openTokenFile(path, tokenizer);
 }
 
-/** Texts that go to a worker together [UTF-16 units], and the amount up to which workers are not worth their start. */
+/**
+ * Texts that go to a worker together, and the amount up to which workers are not worth their start: each takes the time in which a thread
+ * encodes some thirty megabytes, while sending texts and tokens costs next to nothing. [UTF-16 units]
+ */
 const batchLength = 1 << 19;
-const lengthWithoutWorkers = 8 * batchLength;
+const lengthWithoutWorkers = 1 << 26;
 
 interface Batch {
   readonly examples: readonly TextExample[];
@@ -85,9 +88,10 @@ async function writeTokens(
   tokenizer: Tokenizer,
   path: string,
   key: string,
-  { onProgress, signal, report = () => nothingLeftOut, workers = defaultWorkers(), ...options }: TokenCacheOptions,
+  { onProgress, signal, report = () => nothingLeftOut, workers: given, ...options }: TokenCacheOptions,
 ): Promise<void> {
   const separator = separatorId(tokenizer, options);
+  const workers = given ?? defaultWorkers();
   let pool: EncodePool | undefined;
   let sent = 0;
   const progress = { documents: 0, tokens: 0, textBytes: 0 };
@@ -96,7 +100,7 @@ async function writeTokens(
 
     const encode = (examples: readonly TextExample[]): Batch => {
       const batch = examples.map(({ text }) => text);
-      if (sent > lengthWithoutWorkers && workers > 1) pool ??= encodePool(tokenizer, workers);
+      if (sent > lengthWithoutWorkers && workers > 1) pool ??= encodePool(tokenizer, workers); // encodes itself until they have started
       sent += lengthOf(examples);
       const encoded = pool?.ready()
         ? pool.encode(batch)
@@ -128,6 +132,10 @@ async function writeTokens(
       if (signal?.aborted) throw new TsumikiError("ABORTED", "Encoding the data was stopped.");
     };
 
+    if (given !== undefined && workers > 1) {
+      pool = encodePool(tokenizer, workers);
+      await pool.started;
+    }
     const underWay: Batch[] = [];
     for await (const examples of batches(texts)) {
       underWay.push(encode(examples));

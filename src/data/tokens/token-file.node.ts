@@ -67,7 +67,7 @@ export async function tokenFileWriter(path: string, vocabSize: number): Promise<
   return {
     async append(ids, lossMask) {
       if (lossMask) masks ??= await spool(spoolName("mask"));
-      await tokens.write(idType === "uint16" ? Uint16Array.from(ids) : ids);
+      await tokens.write(idType === "uint16" ? new Uint16Array(ids) : ids);
       if (lossMask) await masks?.write(lossMask);
       tokenCount += ids.length;
     },
@@ -196,7 +196,7 @@ export async function openTokenFile(path: string, tokenizer: Tokenizer): Promise
       const width = tokens.dtype === "uint16" ? 2 : 4;
       const [from, to] = [Math.min(start, starts.at(-1) as number), Math.min(end, starts.at(-1) as number)];
       const { buffer } = readBytes(tokens.byteOffset + width * from, width * (to - from));
-      return width === 2 ? Int32Array.from(new Uint16Array(buffer)) : new Int32Array(buffer);
+      return width === 2 ? new Int32Array(new Uint16Array(buffer)) : new Int32Array(buffer);
     },
     readLossMask: (start, end) =>
       mask ? readBytes(mask.byteOffset + start, Math.min(end, starts.at(-1) as number) - start) : undefined,
