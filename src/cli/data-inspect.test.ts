@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { chatTemplate } from "../chat/index.js";
 import { inspectData } from "../data/inspect.node.js";
 import { describe as describeInspection } from "./data-inspect.js";
 
@@ -35,9 +36,16 @@ describe("what is shown", () => {
     expect(await shown({ tokens: ["The", "whale"], tags: ["DET", "NOUN"] })).toContain("The/⟦DET⟧ whale/⟦NOUN⟧");
   });
 
+  it("shows what a template refuses, instead of ending there", async () => {
+    await writeFile(at("a.jsonl"), lines(chat, chat));
+    const strict = chatTemplate("{{ raise_exception('only prose') }}");
+    const shown = describeInspection(await inspectData([at("a.jsonl")]), "characters", strict).join("\n");
+    expect(shown.match(/\(not rendered\) .*the chat template refuses it: only prose/g)).toHaveLength(2);
+  });
+
   it("lists bad rows, and says so when there is nothing good", async () => {
     await writeFile(at("a.jsonl"), lines({ a: 1 }, { text: "" }));
     const shown = describeInspection(await inspectData([at("a.jsonl")]), "characters").join("\n");
-    expect(shown).toMatch(/no known format, 0 rows, 2 bad[\s\S]*line 2, field text: is empty/);
+    expect(shown).toMatch(/no good row, 0 rows, 2 bad[\s\S]*line 2, field text: is empty/);
   });
 });

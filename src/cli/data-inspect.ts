@@ -5,7 +5,7 @@ import { assistantSpans, type ChatTemplate, chatTemplate, chatTemplates, loadCha
 import { describeBadRow } from "../data/bad-rows.js";
 import type { Example } from "../data/example.js";
 import { type DataInspection, inspectData, type LengthSummary } from "../data/inspect.node.js";
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, TsumikiError } from "../errors.js";
 import { loadTokenizer } from "../tokenizer/index.js";
 
 export interface InspectFlags {
@@ -37,6 +37,7 @@ const templateOf = async (name: string): Promise<ChatTemplate> =>
   Object.hasOwn(chatTemplates, name) ? chatTemplate(chatTemplates[name as keyof typeof chatTemplates]) : loadChatTemplate(name);
 
 const count = (value: number): string => value.toLocaleString("en-US");
+const counted = (value: number, what: string): string => `${count(value)} ${what}${value === 1 ? "" : "s"}`;
 const title = (text: string): string => text.padEnd(11);
 
 export function describe(inspection: DataInspection, unit: string, template?: ChatTemplate): string[] {
@@ -47,11 +48,11 @@ export function describe(inspection: DataInspection, unit: string, template?: Ch
   return [
     ...files.map(
       ({ path, kind, compression, format, rows: good, badRows: bad }) =>
-        `${path}: ${kind}${compression === "none" ? "" : `, ${compression}`}; ${format ?? "no known format"}, ${count(good)} rows${bad > 0 ? `, ${count(bad)} bad` : ""}`,
+        `${path}: ${kind}${compression === "none" ? "" : `, ${compression}`}; ${format ?? "no good row"}, ${counted(good, "row")}${bad > 0 ? `, ${count(bad)} bad` : ""}`,
     ),
     ...ignored.map((path) => `${path}: not read, since its ending is not known`),
     "",
-    `${title("rows")}${count(rows)}${badRows.count > 0 ? `, and ${count(badRows.count)} bad ones` : ""}`,
+    `${title("rows")}${count(rows)}${badRows.count > 0 ? `, and ${counted(badRows.count, "bad one")}` : ""}`,
     ...(spoken.length > 0 ? [`${title("turns")}${spoken.join(", ")}`] : []),
     ...(shownLabels.length > 0 ? [`${title("labels")}${shownLabels.join(", ")}`] : []),
     ...(lengths ? describeLengths(lengths, unit) : []),
@@ -135,7 +136,14 @@ function turn({ role, content, reasoning_content, tool_calls }: Message, isLearn
 
 /** As the template writes the conversation, with what the assistant says coloured. */
 function rendered(conversation: Example & { readonly kind: "conversation" }, template: ChatTemplate): string {
-  const { text, spans } = assistantSpans(template, conversation);
+  let said: ReturnType<typeof assistantSpans>;
+  try {
+    said = assistantSpans(template, conversation);
+  } catch (error) {
+    if (error instanceof TsumikiError) return `(not rendered) ${error.message}`; // one that the template refuses is worth seeing too
+    throw error;
+  }
+  const { text, spans } = said;
   let at = 0;
   const parts: string[] = [];
   for (const [start, end] of spans) {

@@ -1,6 +1,7 @@
 /** The command line. Each file of `commands/` is one command: see `CommandModule`. */
 
 import { readdirSync } from "node:fs";
+import { endWithReader } from "./closed-pipe.js";
 import { handleInterrupts } from "./interrupt.js";
 import { type CommandModule, runProgram } from "./program.js";
 
@@ -12,5 +13,7 @@ async function loadCommands(): Promise<CommandModule[]> {
 }
 
 handleInterrupts();
+endWithReader(process.stdout);
+endWithReader(process.stderr);
 // Set, not called: what is still on its way to a pipe gets there.
 process.exitCode = await runProgram(process.argv.slice(2), await loadCommands());

@@ -7,6 +7,7 @@ import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Example } from "./example.js";
 import { type ReadOptions, readExamples, readLocatedExamples } from "./examples.node.js";
+import { inspectData } from "./inspect.node.js";
 import type { Position } from "./stream/dataset.js";
 
 let folder: string;
@@ -239,5 +240,56 @@ describe("unreadable files", () => {
         code: "DATA",
         message: expect.stringMatching(new RegExp(`${name} cannot be read as (gzip|zstd|Parquet)`)),
       });
+  });
+});
+
+describe("bad input", () => {
+  const said = (...turns: readonly (readonly [string, string])[]) => ({
+    messages: turns.map(([role, content]) => ({ role, content })),
+  });
+  const good = { text: "good" };
+  const answered = said(["user", "a"], ["assistant", "b"]);
+
+  /** [what, a line of bytes or a row, what is said of it] */
+  it.each<readonly [string, object, Buffer | object, RegExp]>([
+    ["another encoding", good, Buffer.from('{"text": "caf\xe9"}', "latin1"), /is not UTF-8: byte 13 of it \(0xE9\)/],
+    ["a NUL byte", good, Buffer.from('{"text": "a\0"}'), /is not JSON/],
+    ["a NUL character", good, { text: "a\0" }, /field text: has a NUL character at place 1/],
+    [
+      "half of a surrogate pair",
+      good,
+      Buffer.from('{"text": "a\\ud83d"}'),
+      /field text: has half of a surrogate pair at place 1/,
+    ],
+    ["an empty document", good, { text: "" }, /field text: is empty/],
+    ["a blank document", good, { text: " \n" }, /field text: is blank/],
+    ["a line that is cut off", good, Buffer.from('{"text": "a'), /is not JSON/],
+    ["fields of another format", good, answered, /has the fields messages, but rows of the format text have text/],
+    [
+      "an assistant that begins",
+      answered,
+      said(["assistant", "b"], ["user", "a"]),
+      /field messages\[0\]: .*starts with the assistant/,
+    ],
+    ["no assistant", answered, said(["user", "a"]), /field messages: there is no assistant/],
+    ["an unknown role", answered, said(["user", "a"], ["narrator", "b"]), /field messages\[1\]\.role: is "narrator"/],
+    ["no turns", answered, said(), /field messages: is an empty list/],
+  ])("%s stops the reading at its line, or is left out and counted, everywhere alike", async (_, fine, bad, problem) => {
+    const line = Buffer.isBuffer(bad) ? bad : Buffer.from(JSON.stringify(bad));
+    const ends = Buffer.from("\r\n");
+    const first = Buffer.from(`\uFEFF${JSON.stringify(fine)}`);
+    await writeFile(at("bad.jsonl"), Buffer.concat([first, ends, line, ends, ends, Buffer.from(JSON.stringify(fine))]));
+    await expect(all(at("bad.jsonl"))).rejects.toMatchObject({
+      code: "DATA",
+      message: expect.stringMatching(new RegExp(`bad\\.jsonl, line 2[,:] .*${problem.source}`, "s")),
+    });
+    const skipping = await readExamples(at("bad.jsonl"), { onBadRow: "skip" });
+    let kept = 0;
+    for await (const _example of skipping) kept++;
+    expect(kept).toBe(2);
+    expect(skipping.badRows.listed).toMatchObject([{ file: at("bad.jsonl"), row: 2, line: 2 }]);
+    const { rows, badRows, files } = await inspectData([at("bad.jsonl")]);
+    expect([rows, badRows.count, files[0]?.badRows]).toEqual([2, 1, 1]);
+    expect(badRows.listed).toEqual(skipping.badRows.listed);
   });
 });

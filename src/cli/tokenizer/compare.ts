@@ -94,5 +94,7 @@ function table(rows: readonly Row[], { documents, bytes }: { documents: number; 
       .join("  ")
       .trimEnd(),
   );
-  return [`${whole(documents)} documents, ${(bytes / 1e6).toFixed(2)} MB`, ...printed].join("\n");
+  return [`${whole(documents)} ${documents === 1 ? "document" : "documents"}, ${(bytes / 1e6).toFixed(2)} MB`, ...printed].join(
+    "\n",
+  );
 }

@@ -1,6 +1,7 @@
 /** The lines of a file or of standard input. */
 
 import { createReadStream } from "node:fs";
+import { unreadableFile } from "../../data/read/bytes.node.js";
 import { longestValueBytes, tooLong } from "../../data/read/raw-row.js";
 import { TsumikiError } from "../../errors.js";
 
@@ -45,8 +46,7 @@ export async function* textLines(file: string | undefined): AsyncGenerator<Line,
       if (bytes.length > 0) parts.push(bytes);
     }
   } catch (cause) {
-    if (cause instanceof TsumikiError) throw cause;
-    throw new TsumikiError("DATA", `${name} cannot be read: ${(cause as Error).message}`, { cause });
+    throw unreadableFile(name, "", cause);
   }
   if (parts.length > 0) yield line();
 }

@@ -48,6 +48,7 @@ export function unreadableFile(path: string, as: string, cause: unknown): Tsumik
   const { code, message } = cause as NodeJS.ErrnoException;
   if (code === "ENOENT")
     return new TsumikiError("DATA", `There is no file at ${path} (looked for in ${process.cwd()}).`, { cause });
+  if (code === "EISDIR") return new TsumikiError("DATA", `${path} is a folder; give the path of a file.`, { cause });
   return new TsumikiError("DATA", `${path} cannot be read${as}: ${message}`, { cause });
 }
 
