@@ -3,7 +3,7 @@
  * (https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-quants.c).
  */
 
-import { toFloat16Bits } from "../graph/dtype.js";
+import { fromFloat16Bits, toFloat16Bits } from "../graph/dtype.js";
 
 /** Reads the block that begins at `start` into `values` from `target` on. */
 export type DecodeBlock = (bytes: Uint8Array, start: number, values: Float32Array, target: number) => void;
@@ -26,16 +26,11 @@ const { fround } = Math;
 export const byteAt = (bytes: Uint8Array, at: number): number => bytes[at] as number;
 export const signedByteAt = (bytes: Uint8Array, at: number): number => (byteAt(bytes, at) << 24) >> 24;
 
+const float16Values = Float32Array.from({ length: 2 ** 16 }, (_, bits) => fromFloat16Bits(bits));
+
 /** A little-endian float16. */
-export function float16At(bytes: Uint8Array, at: number): number {
-  const bits = byteAt(bytes, at) | (byteAt(bytes, at + 1) << 8);
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return sign * (1024 + fraction) * 2 ** (exponent - 25);
-}
+export const float16At = (bytes: Uint8Array, at: number): number =>
+  float16Values[byteAt(bytes, at) | (byteAt(bytes, at + 1) << 8)] as number;
 
 function putFloat16(bytes: Uint8Array, at: number, value: number): void {
   const bits = toFloat16Bits(value);

@@ -12,10 +12,6 @@ const size = 256;
 const twoBitsAt = (bytes: Uint8Array, start: number, i: number): number =>
   (byteAt(bytes, start + ((i >> 7) << 5) + (i & 31)) >> (2 * ((i >> 5) & 3))) & 3;
 
-/** Four bits for each element: two parts of 32 share 32 bytes. */
-const fourBitsAt = (bytes: Uint8Array, start: number, i: number): number =>
-  (byteAt(bytes, start + ((i >> 6) << 5) + (i & 31)) >> (4 * ((i >> 5) & 1))) & 15;
-
 /** Scale · q − offset, parts of 16: scale and offset have 4 bits, q has 2. */
 export const q2_k: BlockType = {
   blockElements: size,
@@ -50,23 +46,29 @@ function sixBitScale(bytes: Uint8Array, start: number, part: number): number {
   return (low | (high << 4)) - 32;
 }
 
-/** The 8 scales and 8 offsets of Q4_K and Q5_K, of 6 bits each in 12 bytes. */
-function scaleAndOffset(bytes: Uint8Array, start: number, part: number): readonly [scale: number, offset: number] {
-  const at = (i: number) => byteAt(bytes, start + i);
-  if (part < 4) return [at(part) & 63, at(part + 4) & 63];
-  return [(at(part + 4) & 15) | ((at(part - 4) >> 6) << 4), (at(part + 4) >> 4) | ((at(part) >> 6) << 4)];
+/** The 8 scales of Q4_K and Q5_K, and behind them the 8 offsets, of 6 bits each in 12 bytes. */
+function scaleOf(bytes: Uint8Array, start: number, part: number): number {
+  if (part < 4) return byteAt(bytes, start + part) & 63;
+  return (byteAt(bytes, start + part + 4) & 15) | ((byteAt(bytes, start + part - 4) >> 6) << 4);
 }
 
-/** Scale · q − offset, parts of 32: q has 4 bits. */
+function offsetOf(bytes: Uint8Array, start: number, part: number): number {
+  if (part < 4) return byteAt(bytes, start + part + 4) & 63;
+  return (byteAt(bytes, start + part + 4) >> 4) | ((byteAt(bytes, start + part) >> 6) << 4);
+}
+
+/** Scale · q − offset, parts of 32: q has 4 bits; two parts share 32 bytes. */
 export const q4_k: BlockType = {
   blockElements: size,
   blockBytes: 4 + 12 + 128,
   decodeBlock(bytes, start, values, target) {
     const [d, m] = [float16At(bytes, start), float16At(bytes, start + 2)];
     for (let part = 0; part < 8; part++) {
-      const [scale, offset] = scaleAndOffset(bytes, start + 4, part);
-      for (let i = 32 * part; i < 32 * (part + 1); i++)
-        values[target + i] = d * scale * fourBitsAt(bytes, start + 16, i) - m * offset;
+      const scale = d * scaleOf(bytes, start + 4, part);
+      const offset = m * offsetOf(bytes, start + 4, part);
+      const low = start + 16 + ((part >> 1) << 5);
+      for (let i = 0; i < 32; i++)
+        values[target + 32 * part + i] = scale * ((byteAt(bytes, low + i) >> (4 * (part & 1))) & 15) - offset;
     }
   },
 };
@@ -78,10 +80,13 @@ export const q5_k: BlockType = {
   decodeBlock(bytes, start, values, target) {
     const [d, m] = [float16At(bytes, start), float16At(bytes, start + 2)];
     for (let part = 0; part < 8; part++) {
-      const [scale, offset] = scaleAndOffset(bytes, start + 4, part);
-      for (let i = 32 * part; i < 32 * (part + 1); i++) {
-        const high = (byteAt(bytes, start + 16 + (i & 31)) >> part) & 1;
-        values[target + i] = d * scale * (fourBitsAt(bytes, start + 48, i) | (high << 4)) - m * offset;
+      const scale = d * scaleOf(bytes, start + 4, part);
+      const offset = m * offsetOf(bytes, start + 4, part);
+      const low = start + 48 + ((part >> 1) << 5);
+      for (let i = 0; i < 32; i++) {
+        const high = (byteAt(bytes, start + 16 + i) >> part) & 1;
+        const q = ((byteAt(bytes, low + i) >> (4 * (part & 1))) & 15) | (high << 4);
+        values[target + 32 * part + i] = scale * q - offset;
       }
     }
   },
