@@ -64,6 +64,20 @@ it("prints the text, in colour where that is wanted", async () => {
   expect(out.replace(/\u001b\[\d+m/g, "")).toBe(plain.out);
 });
 
+it("reads conversations as other data writes them", async () => {
+  const { out } = await run(folder, await file({ messages: conversation }));
+  const turns = [
+    { from: "human", value: "Say 你好" },
+    { from: "gpt", value: "你好 🐋" },
+  ];
+  expect((await run(folder, await file({ conversations: conversation }))).out).toBe(out);
+  expect((await run(folder, await file({ conversations: turns }))).out).toBe(out);
+  expect((await run(folder, await file({ instruction: "Say 你好", output: "你好 🐋" }))).out).toBe(out);
+  expect((await run(folder, await file({ conversations: turns.slice(1) }))).err).toMatch(
+    /conversation\.json, conversations\[0\]: the conversation starts with the assistant/,
+  );
+});
+
 it("ends with the generation prompt, and passes on variables", async () => {
   const question = await file(conversation.slice(0, 1));
   const { out } = await run(folder, question, "--generation-prompt", "--variable", "enable_thinking=false");

@@ -20,7 +20,10 @@ export function register(program: Command): void {
       "<folder>",
       "a Hugging Face directory: tokenizer.json, and chat_template.jinja or a tokenizer_config.json that has one",
     )
-    .argument("<conversation>", "a JSON file: { messages, tools } or a list of messages")
+    .argument(
+      "<conversation>",
+      "a JSON file (- for standard input): { messages, tools }, a list of messages, or conversations as other data has them",
+    )
     .option("--generation-prompt", "end with the beginning of the assistant's next turn")
     .option("--variable <name=value...>", "what the template knows besides, for example enable_thinking=false")
     .option("--json", 'print {"text", "ids", "assistantMask"}')
@@ -30,25 +33,47 @@ export function register(program: Command): void {
 async function template(folder: string, file: string, { generationPrompt = false, json = false, variable = [] }: TemplateFlags) {
   const { encodeConversation, loadChatTemplate, parseConversation } = await import("../../chat/index.js");
   const { loadTokenizer } = await import("../../tokenizer/index.js");
-  const conversation = parseConversation(await readJson(file), file);
+  const place = file === "-" ? "standard input" : file;
+  const conversation = parseConversation(await asMessages(await readJson(file, place), place), place);
   const tokenizer = await loadTokenizer(folder);
   const encoded = encodeConversation(tokenizer, await loadChatTemplate(folder), conversation, {
     addGenerationPrompt: generationPrompt,
     variables: Object.fromEntries(variable.map(parseVariable)),
-    place: file,
+    place,
   });
   const { text, ids, assistantMask } = encoded;
   if (json) console.log(JSON.stringify({ text, ids: [...ids], assistantMask: [...assistantMask] }));
   else console.log(showsColours() ? coloured(encoded, tokenizer) : text);
 }
 
-async function readJson(file: string): Promise<unknown> {
+async function readJson(file: string, place: string): Promise<unknown> {
   const { textFile } = await import("../../data/corpus.js");
-  const text = await textFile(file);
+  const text = file === "-" ? await standardInput() : await textFile(file);
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new TsumikiError("DATA", `${file} is not JSON: ${(cause as Error).message}`, { cause });
+    throw new TsumikiError("DATA", `${place} is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}
+
+async function standardInput(): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array);
+  const { decodeUtf8 } = await import("../../data/text.js");
+  return decodeUtf8(Buffer.concat(chunks), "standard input");
+}
+
+/** MiniMind's, ShareGPT's and Alpaca's conversations become messages; what else is given stays. */
+async function asMessages(value: unknown, place: string): Promise<unknown> {
+  const { recognizeFormat } = await import("../../data/formats/formats.js");
+  const { FieldProblem } = await import("../../data/formats/field-problem.js");
+  const format = recognizeFormat(value);
+  if (format?.kind !== "conversation" || format.name === "messages") return value;
+  try {
+    return format.parse(value as Readonly<Record<string, unknown>>);
+  } catch (problem) {
+    if (!(problem instanceof FieldProblem)) throw problem;
+    throw new TsumikiError("DATA", `${place}, ${problem.field ?? "the conversation"}: ${problem.message}`, { cause: problem });
   }
 }
 

@@ -14,8 +14,9 @@ export interface Line {
   readonly number: number;
 }
 
-/** A byte order mark at the beginning is removed. @throws TsumikiError DATA for bytes that are not UTF-8, naming the line */
-export async function* textLines(file: string | undefined): AsyncGenerator<Line, void, undefined> {
+/** @param given `-`, or none, for standard input. A byte order mark at the beginning is removed. @throws TsumikiError DATA for bytes that are not UTF-8, naming the line */
+export async function* textLines(given: string | undefined): AsyncGenerator<Line, void, undefined> {
+  const file = given === "-" ? undefined : given;
   const name = file ?? "standard input";
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   let parts: Buffer[] = [];
