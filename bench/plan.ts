@@ -6,6 +6,8 @@ import {
   contexts,
   type LlamaWorkload,
   matmulShapes,
+  moe,
+  moeDense,
   nanoGpt,
   small,
   train,
@@ -14,7 +16,7 @@ import {
   type Workload,
 } from "./workloads.js";
 
-export const benches = ["matmul", "train", "small", "nanogpt", "contexts", "web"] as const;
+export const benches = ["matmul", "train", "small", "nanogpt", "contexts", "moe", "web"] as const;
 export type Bench = (typeof benches)[number];
 
 export interface PlanOptions {
@@ -129,6 +131,8 @@ export function plan(bench: Bench, { threads, precisions, textFile }: PlanOption
         ...openVino(workload, "step"),
         ...pytorch(workload, "step", ["eager"]),
       ]);
+    case "moe":
+      return [[moeDense, moe].flatMap((workload) => [tsumiki(workload, "step"), ...openVino(workload, "step")])];
     case "web":
       return [
         [

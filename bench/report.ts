@@ -200,6 +200,24 @@ export function disagreements(group: readonly Outcome[], tolerance = 0.01): stri
   return warnings;
 }
 
+/** Bench `moe`: what a step with experts takes, times one of the dense model, pair by pair within a round. */
+export function expertsTable(group: readonly Outcome[]): string {
+  const lines = group
+    .filter(({ competitor: { config } }) => config.workload.architecture === "llama" && config.workload.experts)
+    .flatMap((experts) => {
+      const dense = group.find(
+        ({ competitor: { by, config } }) =>
+          by === experts.competitor.by &&
+          config.precision === experts.competitor.config.precision &&
+          config.workload.name !== experts.competitor.config.workload.name,
+      );
+      if (!dense || dense.runs.length === 0 || experts.runs.length === 0) return [];
+      const ratio = pairedRatio(rates(dense), rates(experts));
+      return [`| ${experts.competitor.by} | ${experts.competitor.config.precision} | ${ratio.toFixed(2)} × |`];
+    });
+  return ["| by | precision | step with experts / dense step |", "| --- | --- | --- |", ...lines].join("\n");
+}
+
 export function skippedList(skipped: readonly Skipped[]): string {
   return skipped
     .map(({ competitor, reason, failed }) => `- ${describe(competitor)} ${failed ? "FAILED" : "skipped"}: ${reason}`)

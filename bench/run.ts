@@ -8,23 +8,28 @@ import { cpus, tmpdir, totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { corpus } from "../src/data/index.js";
+import { attentionTable, measureAttention } from "./attention.js";
 import { drive, type Outcome, type Skipped } from "./driver.js";
+import { measureMemory, memoryTable } from "./memory.js";
 import { type Bench, benches, plan } from "./plan.js";
 import { comparePrecisions, precisionTable } from "./precision.js";
 import { profileSteps, profileTable } from "./profile.js";
 import type { Precision } from "./protocol.js";
-import { disagreements, type Row, rowsOf, shapeTable, skippedList, table } from "./report.js";
+import { disagreements, expertsTable, type Row, rowsOf, shapeTable, skippedList, table } from "./report.js";
 import { compareTokenizers, tokenizerTables } from "./tokenizer.js";
 
 const usage = `bench NAME [--json] [--threads 2] [--rounds 7] [--warmups 1] [--precision fp32,bf16] [--only by,by] [--text FILE]
 
-  NAME         ${benches.join(" | ")} | profile | precision | tokenizer
+  NAME         ${benches.join(" | ")} | attention | memory | profile | precision | tokenizer
   --precision  bf16 adds rows of those that can (default fp32)
   --only       only these competitors, named as in the rows
   --text       UTF-8 text for nanogpt (default: Moby-Dick, fetched through npm)`;
 
+/** Those that are not one table of training steps. */
+const ownBenches = ["attention", "memory", "profile", "precision", "tokenizer"] as const;
+
 interface Options {
-  readonly bench: Bench | "profile" | "precision" | "tokenizer";
+  readonly bench: Bench | (typeof ownBenches)[number];
   readonly json: boolean;
   readonly threads: number;
   readonly rounds: number;
@@ -49,8 +54,8 @@ function readOptions(args: string[]): Options {
     },
   });
   const [name, ...rest] = positionals;
-  const bench = ([...benches, "profile", "precision", "tokenizer"] as const).find((each) => each === name);
-  if (!bench || rest.length > 0) throw new Error(`which bench? One of ${benches.join(", ")}, profile, precision, tokenizer.`);
+  const bench = [...benches, ...ownBenches].find((each) => each === name);
+  if (!bench || rest.length > 0) throw new Error(`which bench? One of ${[...benches, ...ownBenches].join(", ")}.`);
   const count = (option: "threads" | "rounds" | "warmups", least: number) => {
     const value = Number(values[option]);
     if (!Number.isInteger(value) || value < least)
@@ -94,6 +99,19 @@ async function main({ bench, json, threads, rounds, warmups, precisions, only, t
     if (json) console.log(JSON.stringify({ bench, rows }));
     return;
   }
+  if (bench === "attention") {
+    const result = await measureAttention({ threads, rounds, precisions, only, onProgress: progress });
+    console.log(attentionTable(result));
+    if (json) console.log(JSON.stringify({ bench, rows: result.rows }));
+    if (result.skipped.some(({ failed }) => failed)) process.exitCode = 1;
+    return;
+  }
+  if (bench === "memory") {
+    const rows = await measureMemory({ threads, only, onProgress: progress });
+    console.log(memoryTable(rows));
+    if (json) console.log(JSON.stringify({ bench, rows }));
+    return;
+  }
   if (bench === "precision") {
     const rows = await comparePrecisions({ threads, onProgress: progress });
     console.log(precisionTable(rows));
@@ -122,12 +140,14 @@ async function main({ bench, json, threads, rounds, warmups, precisions, only, t
     outcomes.push(...result.outcomes);
     skipped.push(...result.skipped);
     rows.push(...rowsOf(result.outcomes, bench === "matmul" ? "products" : "training"));
-    warnings.push(...disagreements(result.outcomes));
+    for (const name of new Set(group.map(({ config }) => config.workload.name)))
+      warnings.push(...disagreements(result.outcomes.filter(({ competitor }) => competitor.config.workload.name === name)));
     if (result.outcomes.some(({ competitor }) => competitor.config.task === "matmul"))
       console.log(`${shapeTable(result.outcomes)}\n`);
   }
 
   console.log(`${table(rows)}\n`);
+  if (bench === "moe") console.log(`${expertsTable(outcomes)}\n`);
   const versions = Object.assign({}, ...outcomes.map(({ ready }) => ready.versions)) as Record<string, string>;
   console.log(
     `Versions: ${Object.entries(versions)

@@ -26,6 +26,12 @@ export interface LlamaWorkload {
   readonly vocabulary: number;
   readonly context: number;
   readonly batch: number;
+  /** Heads of keys and values. Default: as many as `heads`. */
+  readonly kvHeads?: number;
+  /** How many keys a query sees, its own included. Default: all before it. */
+  readonly window?: number;
+  /** A mixture in place of the SwiGLU: `intermediate` is then the width of each expert. Default: none. */
+  readonly experts?: { readonly count: number; readonly perToken: number };
   readonly ropeTheta: number;
   readonly normEpsilon: number;
   readonly optimizer: Optimizer;
@@ -94,6 +100,36 @@ export const trainTiny: LlamaWorkload = {
   batch: 1,
 };
 
+/** For `attention`: two layers of `train` over a small vocabulary, so that attention is a good part of the step. */
+const attentive: LlamaWorkload = { ...train, name: "attention", layers: 2, vocabulary: 1024, batch: 16 };
+
+/** How the heads of `attention` look at keys. */
+export const attentionVariants = {
+  full: {},
+  "grouped-query": { kvHeads: 2 },
+  "sliding-window": { window: 512 },
+} as const satisfies Readonly<Record<string, Partial<LlamaWorkload>>>;
+
+/** Every variant with sequences of 512 to 8,192, always 8,192 tokens a step. */
+export const attentionWorkloads: readonly LlamaWorkload[] = Object.entries(attentionVariants).flatMap(([variant, sizes]) =>
+  [512, 1024, 2048, 4096, 8192].map((context) => ({
+    ...attentive,
+    ...sizes,
+    name: `${variant}-${context}`,
+    context,
+    batch: (attentive.batch * attentive.context) / context,
+  })),
+);
+
+/** A dense model, and one of the same active size: of eight experts half as wide each token goes through two. */
+export const moeDense: LlamaWorkload = { ...train, name: "dense", layers: 4 };
+export const moe: LlamaWorkload = {
+  ...moeDense,
+  name: "experts",
+  intermediate: moeDense.intermediate / 2,
+  experts: { count: 8, perToken: 2 },
+};
+
 /** 0.8 M parameters. */
 export const small: LlamaWorkload = {
   ...llama,
@@ -141,18 +177,26 @@ export const tokensPerStep = ({ batch, context }: Workload): number => batch * c
 
 /** All parameters under their Hugging Face names, in the order that numbers them. Weights of linear layers are [out, in]. */
 export function llamaParameters(workload: LlamaWorkload): Array<{ readonly name: string; readonly shape: readonly number[] }> {
-  const { layers, hidden, intermediate, vocabulary } = workload;
+  const { layers, hidden, heads, kvHeads = heads, intermediate, vocabulary, experts } = workload;
+  const keyWidth = (hidden / heads) * kvHeads;
+  const feedForward = (path: string): [string, number[]][] => [
+    [`${path}.gate_proj`, [intermediate, hidden]],
+    [`${path}.up_proj`, [intermediate, hidden]],
+    [`${path}.down_proj`, [hidden, intermediate]],
+  ];
+  const mixture = (count: number): [string, number[]][] => [
+    ["mlp.gate", [count, hidden]],
+    ...Array.from({ length: count }, (_, expert) => feedForward(`mlp.experts.${expert}`)).flat(),
+  ];
   const block = (layer: number) =>
     [
       ["input_layernorm", [hidden]],
       ["self_attn.q_proj", [hidden, hidden]],
-      ["self_attn.k_proj", [hidden, hidden]],
-      ["self_attn.v_proj", [hidden, hidden]],
+      ["self_attn.k_proj", [keyWidth, hidden]],
+      ["self_attn.v_proj", [keyWidth, hidden]],
       ["self_attn.o_proj", [hidden, hidden]],
       ["post_attention_layernorm", [hidden]],
-      ["mlp.gate_proj", [intermediate, hidden]],
-      ["mlp.up_proj", [intermediate, hidden]],
-      ["mlp.down_proj", [hidden, intermediate]],
+      ...(experts ? mixture(experts.count) : feedForward("mlp")),
     ].map(([name, shape]) => ({ name: `model.layers.${layer}.${name}.weight`, shape: shape as number[] }));
   return [
     { name: "model.embed_tokens.weight", shape: [vocabulary, hidden] },
@@ -176,7 +220,14 @@ export const nanoGptParameterCount = ({ layers, hidden, context }: NanoGptWorklo
  */
 export function modelFlops(workload: Workload, parameters: number): number {
   const { layers, context, hidden } = workload;
-  return tokensPerStep(workload) * (6 * parameters + 12 * layers * context * hidden);
+  return tokensPerStep(workload) * (6 * (parameters - idleParameters(workload)) + 12 * layers * context * hidden);
+}
+
+/** Parameters of experts that a token does not go through. */
+function idleParameters(workload: Workload): number {
+  if (workload.architecture !== "llama" || !workload.experts) return 0;
+  const { layers, hidden, intermediate, experts } = workload;
+  return layers * (experts.count - experts.perToken) * 3 * hidden * intermediate;
 }
 
 /** `count` products of op(A) [batch, m, k] with op(B) [batch, k, n], where op transposes what lies in memory the other way round. */
@@ -196,7 +247,7 @@ export interface MatmulShape {
 export const matmulFlops = ({ batch, m, k, n, count }: MatmulShape): number => 2 * batch * m * k * n * count;
 
 /** y = A·op(B), and the two products of its backward pass. */
-function withGradients(
+export function withGradients(
   name: string,
   count: number,
   batch: number,

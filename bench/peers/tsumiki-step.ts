@@ -22,7 +22,8 @@ import { matmulPeer } from "./matmul-peer.js";
 type Versions = Readonly<Record<string, string>>;
 
 /** A model of the workload's size with the starting values that all peers share. */
-function makeModel(workload: LlamaWorkload): Llama {
+export function makeModel(workload: LlamaWorkload): Llama {
+  const { kvHeads, window, experts } = workload;
   const model = new Llama({
     vocabSize: workload.vocabulary,
     hiddenSize: workload.hidden,
@@ -33,6 +34,11 @@ function makeModel(workload: LlamaWorkload): Llama {
     ropeTheta: workload.ropeTheta,
     rmsNormEps: workload.normEpsilon,
     tieWordEmbeddings: true,
+    ...(kvHeads !== undefined && { numKeyValueHeads: kvHeads }),
+    ...(window !== undefined && { slidingWindow: window }),
+    ...(experts && {
+      experts: { ...experts, intermediateSize: workload.intermediate, normalizeWeights: true, balancing: 0.01 },
+    }),
   }).initialize(0);
   const parameters = model.parameters();
   for (const [i, { name, shape }] of llamaParameters(workload).entries())

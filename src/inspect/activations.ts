@@ -80,7 +80,7 @@ function traced(
 }
 
 /** The configuration of a model with fewer layers. */
-function withLayers(config: HuggingFaceConfig, layers: number): HuggingFaceConfig {
+export function withLayers(config: HuggingFaceConfig, layers: number): HuggingFaceConfig {
   const names = ["num_hidden_layers", "n_layer", "num_layers"].filter((name) => name in config);
   const types = Array.isArray(config.layer_types) ? { layer_types: config.layer_types.slice(-layers) } : {};
   return { ...config, ...types, ...Object.fromEntries(names.map((name) => [name, layers])) };

@@ -1,5 +1,6 @@
 /** What a model costs: parameters, operations, memory, from its configuration alone. */
 
+export { type EngineMemory, type EngineName, engineMemory, engineNames } from "./engine-memory.js";
 export { type DecoderGeometry, decoderGeometry } from "./geometry.js";
 export {
   type InferenceDType,
@@ -13,6 +14,7 @@ export {
 } from "./inspect.js";
 export { type OptimizerName, optimizerElements, optimizerNames } from "./optimizer-state.js";
 export { inspectionTable } from "./table.js";
+export { recomputeLayers, stepGraph, stepMemory } from "./training-process.js";
 export {
   compareWithValues,
   modelValues,

@@ -8,8 +8,10 @@ import { elementCount } from "../graph/host-array.js";
 import { configOf, type HuggingFaceConfig, modelFromConfig } from "../models/architectures.js";
 import type { CausalLM } from "../models/causal-lm.js";
 import { checkSizes, prefillActivations, trainingActivations } from "./activations.js";
+import { type EngineName, engineNames } from "./engine-memory.js";
 import { type DecoderGeometry, decoderGeometry } from "./geometry.js";
 import { type OptimizerName, optimizerElements } from "./optimizer-state.js";
+import { stepMemory } from "./training-process.js";
 
 /** What weights and the cache are held in when the model is used. Training holds float32. */
 export type InferenceDType = "float32" | "float16" | "bfloat16" | "int8" | "int4";
@@ -27,6 +29,8 @@ export interface InspectOptions {
   readonly dtype?: InferenceDType;
   /** Default "adamw". */
   readonly optimizer?: OptimizerName;
+  /** Counts also what a training process holds in all with this engine, which takes some seconds. Default: not. */
+  readonly engine?: EngineName;
 }
 
 export interface ModuleParameters {
@@ -71,6 +75,9 @@ export interface Inspection {
     readonly activationBytesRecomputed: number;
     readonly totalBytes: number;
     readonly totalBytesRecomputed: number;
+    /** With `engine`: all that the process holds, which is more than what is alive; see docs/inspect.md. */
+    readonly processBytes?: number;
+    readonly processBytesRecomputed?: number;
   };
   readonly inference: {
     readonly weightBytes: number;
@@ -95,10 +102,12 @@ export function inspectModel(model: CausalLM | HuggingFaceConfig, options: Inspe
   const decoder = isModel(model) ? model : modelFromConfig(model);
   const config = { ...(isModel(model) ? {} : model), ...configOf(decoder) };
   const geometry = decoderGeometry(config);
-  const { batch = 1, context = decoder.contextLength, dtype = "float32", optimizer = "adamw" } = options;
+  const { batch = 1, context = decoder.contextLength, dtype = "float32", optimizer = "adamw", engine } = options;
   checkSizes({ batch, context }, decoder.contextLength);
   if (!Object.hasOwn(bytesOf, dtype))
     throw new ArgumentError(`The dtype ${JSON.stringify(dtype)} is not known; known are ${inferenceDTypes.join(", ")}.`);
+  if (engine !== undefined && !engineNames.includes(engine))
+    throw new ArgumentError(`The engine ${JSON.stringify(engine)} is not known here; known are ${engineNames.join(", ")}.`);
 
   const shapes = [...decoder.parameters()].map(([path, { shape }]) => ({ path, shape, parameters: elementCount(shape) }));
   const parameters = total(shapes, (shape) => shape.parameters);
@@ -109,6 +118,10 @@ export function inspectModel(model: CausalLM | HuggingFaceConfig, options: Inspe
   const optimizerStateBytes = 4 * optimizerElements(optimizer, shapes);
   const state = { weightBytes: 4 * parameters, gradientBytes: 4 * parameters, optimizerStateBytes };
   const secondBufferBytes = state.weightBytes + optimizerStateBytes;
+  const processBytes = (name: EngineName, recompute: boolean): number => {
+    const { workingBytes, programBytes } = stepMemory(config, geometry, sizes, { engine: name, recompute });
+    return 2 * secondBufferBytes + workingBytes + programBytes;
+  };
   const withoutActivations = 2 * secondBufferBytes + state.gradientBytes;
 
   return {
@@ -124,6 +137,7 @@ export function inspectModel(model: CausalLM | HuggingFaceConfig, options: Inspe
       activationBytesRecomputed: activations.recomputedBytes,
       totalBytes: withoutActivations + activations.plainBytes,
       totalBytesRecomputed: withoutActivations + activations.recomputedBytes,
+      ...(engine && { processBytes: processBytes(engine, false), processBytesRecomputed: processBytes(engine, true) }),
     },
     inference: inferenceCosts(config, geometry, flops, { parameters, active, shapes, sizes, dtype }),
   };

@@ -34,6 +34,7 @@ export function inspectionTable(inspection: Inspection): string {
       ["activations, layers recomputed", bytes(training.activationBytesRecomputed)],
       ["together", bytes(training.totalBytes)],
       ["together, layers recomputed", bytes(training.totalBytesRecomputed)],
+      ...processRows(training),
     ]),
     `\nMemory of inference in ${dtype}, batch ${batch} × ${whole(context)} tokens`,
     table([
@@ -49,6 +50,15 @@ export function inspectionTable(inspection: Inspection): string {
       ["each token of the answer", inference.decodeFlopsPerByte.toPrecision(3)],
     ]),
   ].join("\n");
+}
+
+/** Where an engine was named. */
+function processRows({ processBytes, processBytesRecomputed }: Inspection["training"]): readonly (readonly string[])[] {
+  if (processBytes === undefined || processBytesRecomputed === undefined) return [];
+  return [
+    ["the whole process", bytes(processBytes)],
+    ["the whole process, layers recomputed", bytes(processBytesRecomputed)],
+  ];
 }
 
 /** The first column to the left, the others to the right. */

@@ -1,7 +1,7 @@
 /** `tsumiki inspect`: what a model costs, from its configuration alone. */
 
 import type { Command } from "commander";
-import type { InferenceDType, InspectOptions, OptimizerName } from "../../inspect/index.js";
+import type { EngineName, InferenceDType, InspectOptions, OptimizerName } from "../../inspect/index.js";
 import type { HuggingFaceConfig } from "../../models/architectures.js";
 import { wholeNumber } from "../numbers.js";
 
@@ -10,6 +10,7 @@ interface InspectFlags {
   readonly context?: number;
   readonly dtype?: InferenceDType;
   readonly optimizer?: OptimizerName;
+  readonly engine?: EngineName;
   readonly revision?: string;
   readonly json?: boolean;
 }
@@ -23,6 +24,7 @@ export function register(program: Command): void {
     .option("--context <number>", "tokens of a sequence (default: as many as the model can look at)", wholeNumber)
     .option("--dtype <name>", "of weights and cache when it is used: float32, float16, bfloat16, int8 or int4 (default: float32)")
     .option("--optimizer <name>", "adamw, lion, muon, sgd, sgd-momentum or adafactor (default: adamw)")
+    .option("--engine <name>", "onnxruntime or openvino: also all that a training process holds with it (default: not counted)")
     .option("--revision <name>", "branch, tag or commit of a model on the hub (default: main)")
     .option("--json", "print one JSON object, with the units in the names")
     .action(inspect);

@@ -1,0 +1,157 @@
+/**
+ * Bench `attention`: what longer contexts cost with full, grouped-query and sliding-window attention, beside what FLOPs and bytes
+ * predict. Each step and its matrix products are measured side by side, in processes of their own.
+ */
+
+import { drive, type Outcome, type Skipped } from "./driver.js";
+import { type CellCosts, cellCosts, stepProducts } from "./predict.js";
+import type { Precision } from "./protocol.js";
+import { median, pairedRatio } from "./report.js";
+import { attentionWorkloads, type LlamaWorkload } from "./workloads.js";
+
+/** The cell of full attention at the shortest context gives the one constant of each table; all others are predicted. */
+const calibrationCell = "full-512";
+
+export interface AttentionRow {
+  readonly by: string;
+  readonly precision: Precision;
+  readonly workload: string;
+  /** Of the matrix products of a step, forward and backward, with what is computed again. */
+  readonly productFlops: number;
+  /** Read and written by everything else. */
+  readonly otherBytes: number;
+  readonly stepSeconds: number;
+  /** Predicted over measured, the median of the rounds. */
+  readonly predictedStepRatio: number;
+  readonly peakMemoryBytes: number;
+  readonly predictedPeakMemoryBytes: number;
+}
+
+export interface AttentionResult {
+  readonly rows: readonly AttentionRow[];
+  readonly skipped: readonly Skipped[];
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+interface Options {
+  readonly threads: number;
+  readonly rounds: number;
+  readonly precisions: readonly Precision[];
+  readonly only?: readonly string[] | undefined;
+  readonly onProgress: (line: string) => void;
+}
+
+interface Cell {
+  readonly by: string;
+  readonly precision: Precision;
+  readonly workload: LlamaWorkload;
+  readonly costs: CellCosts;
+  /** Of each round. */
+  readonly steps: readonly number[];
+  readonly products: readonly number[];
+  readonly peakMemoryBytes: number;
+}
+
+export async function measureAttention({ threads, rounds, precisions, only, onProgress }: Options): Promise<AttentionResult> {
+  const cells: Cell[] = [];
+  const skipped: Skipped[] = [];
+  const versions: Record<string, string> = {};
+  const engines = [
+    { mode: "onnxruntime" as const, precision: "fp32" as const },
+    ...precisions.map((precision) => ({ mode: "openvino" as const, precision })),
+  ].filter(({ mode }) => !only || only.includes(`tsumiki/${mode}`));
+  for (const workload of attentionWorkloads) {
+    const competitors = engines.flatMap(({ mode, precision }) =>
+      (["step", "matmul"] as const).map((task) => ({
+        by: `tsumiki/${mode}`,
+        library: mode,
+        script: "tsumiki.ts",
+        config: { task, mode, precision, threads, workload, matmulShapes: task === "matmul" ? stepProducts(workload) : [] },
+        stepsPerRepetition: 1,
+      })),
+    );
+    const result = await drive(competitors, { rounds, warmups: 0, onProgress });
+    skipped.push(...result.skipped);
+    for (const { ready } of result.outcomes) Object.assign(versions, ready.versions);
+    for (const { mode, precision } of engines) {
+      const of = (task: string) =>
+        result.outcomes.find(
+          ({ competitor: { config } }) => config.mode === mode && config.precision === precision && config.task === task,
+        );
+      const [step, products] = [of("step"), of("matmul")];
+      if (step && products)
+        cells.push({
+          ...{ by: `tsumiki/${mode}`, precision, workload, costs: cellCosts(workload, mode) },
+          ...{ steps: seconds(step), products: seconds(products), peakMemoryBytes: step.peakMemoryBytes },
+        });
+    }
+  }
+  return { rows: predicted(cells), skipped, versions };
+}
+
+const seconds = ({ runs }: Outcome): number[] => runs.map((run) => run.seconds);
+
+/**
+ * Time: matrix products at the rate that the same products have in the same round, and bytes of everything else at a rate that the
+ * first cell gives. Memory: what is counted, and what the first cell has beyond that.
+ */
+export function predicted(cells: readonly Cell[]): AttentionRow[] {
+  return cells.map((cell) => {
+    const first = cells.find(
+      ({ by, precision, workload }) => by === cell.by && precision === cell.precision && workload.name === calibrationCell,
+    );
+    const secondsPerByte = first
+      ? median(first.steps.map((step, i) => Math.max(0, step - (first.products[i] as number)) / first.costs.otherBytes))
+      : 0;
+    const uncounted = first ? first.peakMemoryBytes - first.costs.memoryBytes : 0;
+    const { costs, products, steps } = cell;
+    return {
+      ...{ by: cell.by, precision: cell.precision, workload: cell.workload.name },
+      ...{ productFlops: costs.productFlops, otherBytes: costs.otherBytes },
+      stepSeconds: median(steps),
+      predictedStepRatio: pairedRatio(
+        products.map((product) => product + costs.otherBytes * secondsPerByte),
+        steps,
+      ),
+      peakMemoryBytes: cell.peakMemoryBytes,
+      predictedPeakMemoryBytes: costs.memoryBytes + uncounted,
+    };
+  });
+}
+
+export function attentionTable({ rows, skipped, versions }: AttentionResult): string {
+  const header = [
+    "by",
+    "precision",
+    "attention, context",
+    "products",
+    "other bytes",
+    "step",
+    "predicted",
+    "peak memory",
+    "predicted",
+  ];
+  const off = (ratio: number, isFirst: boolean) =>
+    isFirst ? "(gives the constant)" : `${ratio < 1 ? "−" : "+"}${(Math.abs(ratio - 1) * 100).toFixed(0)} %`;
+  const lines = rows.map((row) => {
+    const isFirst = row.workload === calibrationCell;
+    return [
+      row.by,
+      row.precision,
+      row.workload,
+      `${(row.productFlops / 1e12).toFixed(2)} TFLOP`,
+      `${(row.otherBytes / 1e9).toFixed(1)} GB`,
+      `${row.stepSeconds.toFixed(2)} s`,
+      off(row.predictedStepRatio, isFirst),
+      `${(row.peakMemoryBytes / 1e9).toFixed(2)} GB`,
+      off(row.predictedPeakMemoryBytes / row.peakMemoryBytes, isFirst),
+    ];
+  });
+  return [
+    [header, header.map(() => "---"), ...lines].map((cells) => `| ${cells.join(" | ")} |`).join("\n"),
+    `Versions: ${Object.entries(versions)
+      .map(([name, version]) => `${name} ${version}`)
+      .join(", ")}.`,
+    ...skipped.map(({ competitor, reason }) => `Not measured: ${competitor.by} ${competitor.config.workload.name}: ${reason}`),
+  ].join("\n\n");
+}

@@ -1,0 +1,75 @@
+/** The memory of a process that trains a model: what `inspectModel` counts, and what the engine and Node hold besides. */
+
+import { cpuLowering } from "../engine/onnxruntime/lowering-cpu.js";
+import { openVinoLowering } from "../engine/openvino/lowering.js";
+import { checkpoint } from "../graph/checkpoint.js";
+import type { Graph } from "../graph/graph.js";
+import { input } from "../graph/leaves.js";
+import type { Tensor } from "../graph/tensor.js";
+import { runTrace } from "../graph/trace.js";
+import { type HuggingFaceConfig, modelFromConfig } from "../models/architectures.js";
+import type { CausalLM } from "../models/causal-lm.js";
+import type { Module } from "../nn/module.js";
+import { optimize } from "../onnx/passes/index.js";
+import { AdamW } from "../optim/adamw.js";
+import { type Sizes, withLayers } from "./activations.js";
+import { type EngineMemory, type EngineName, engineMemory } from "./engine-memory.js";
+import type { DecoderGeometry } from "./geometry.js";
+
+/** Deeper models are counted with so many layers, and the last layer's share for each further one. */
+const MOST_LAYERS = 4;
+
+const passesOf = { onnxruntime: cpuLowering.passes, openvino: openVinoLowering.passes } as const;
+
+/** What a step of AdamW in float32 holds besides weights, optimizer state and their second buffers. */
+export function stepMemory(
+  config: HuggingFaceConfig,
+  geometry: DecoderGeometry,
+  sizes: Sizes,
+  { engine, recompute }: { readonly engine: EngineName; readonly recompute: boolean },
+): EngineMemory {
+  const unknownSize = Math.ceil((sizes.batch * sizes.context * geometry.expertsPerToken) / geometry.experts);
+  const memoryOf = (layers: number): EngineMemory => {
+    const graph = stepGraph(modelFromConfig(withLayers(config, layers)), sizes, recompute);
+    return engineMemory(
+      passesOf[engine].reduce((current, pass) => pass(current), graph),
+      engine,
+      unknownSize,
+    );
+  };
+  const { layers } = geometry;
+  const counted = memoryOf(Math.min(layers, MOST_LAYERS));
+  if (layers <= MOST_LAYERS) return counted;
+  const fewer = memoryOf(MOST_LAYERS - 1);
+  const further = (key: keyof EngineMemory) => counted[key] + (layers - MOST_LAYERS) * (counted[key] - fewer[key]);
+  return { workingBytes: further("workingBytes"), programBytes: further("programBytes") };
+}
+
+/** The training step that people run: loss, gradients, clipping, AdamW. */
+export function stepGraph(model: CausalLM, { batch, context }: Sizes, recompute = false): Graph {
+  if (recompute) recomputeLayers(model);
+  const optimizer = new AdamW(model);
+  const ids = input("ids", "int32", [batch, context]);
+  const labels = input("labels", "int32", [batch, context]);
+  const { result, trace } = runTrace({ training: true, fetch: [] }, () => {
+    const loss = model.loss(ids, labels);
+    optimizer.update(loss, { learningRate: 1e-3, clipNorm: 1 });
+    return { loss };
+  });
+  const updates = [...trace.updates].map(([variable, value], i): [string, Tensor] => [`update:${i}:${variable.path}`, value]);
+  const inputs = new Map([
+    ["ids", ids],
+    ["labels", labels],
+  ]);
+  return optimize({ inputs, outputs: new Map<string, Tensor>([["loss", result.loss], ...updates]) });
+}
+
+/** From here on each layer keeps its input alone, and is computed again in the backward pass. */
+export function recomputeLayers(model: CausalLM): void {
+  for (const layers of Object.values(model))
+    if (Array.isArray(layers))
+      for (const layer of layers as (Module & { forward(...inputs: unknown[]): Tensor })[]) {
+        const forward = layer.forward.bind(layer);
+        layer.forward = (...inputs) => checkpoint(() => forward(...inputs));
+      }
+}
