@@ -1,8 +1,8 @@
 /** Variables in safetensors files (Node): model parameters, optimizer state. */
 
-import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { TsumikiError } from "../errors.js";
+import { fileIdentity } from "../files/identity.node.js";
 import { type DType, type FloatDType, isFloat } from "../graph/dtype.js";
 import type { HostArray } from "../graph/host-array.js";
 import type { FileSlice, Variable, VariableHome } from "../graph/variable.js";
@@ -78,7 +78,7 @@ export async function openVariables(
 ): Promise<void> {
   const tensors = await locateTensors(path);
   const identities = new Map(
-    [...new Set([...tensors.values()].map((tensor) => tensor.path))].map((file) => [file, identify(file)]),
+    [...new Set([...tensors.values()].map((tensor) => tensor.path))].map((file) => [file, fileIdentity(file)]),
   );
   for (const [variable, name] of matchTensors(path, tensors, variables, options)) {
     const tensor = tensors.get(name) as PlacedTensor;
@@ -99,7 +99,7 @@ function pathOf(variable: Variable): string | undefined {
 function homeInFile(tensors: PlacedTensors, name: string, identity: string | undefined, dtype: DType): VariableHome {
   const tensor = tensors.get(name) as PlacedTensor;
   const checkIdentity = () => {
-    if (identify(tensor.path) === identity) return;
+    if (fileIdentity(tensor.path) === identity) return;
     throw new TsumikiError(
       "CHECKPOINT",
       `${tensor.path} was replaced or removed after tensor ${JSON.stringify(name)} was opened in it. Load it again.`,
@@ -120,10 +120,4 @@ function homeInFile(tensors: PlacedTensors, name: string, identity: string | und
       return { path: resolve(path), byteOffset, byteLength, ...(widened ? { dtype: stored } : {}) };
     },
   };
-}
-
-/** What tells a file from another one that takes its name; undefined where there is none. */
-function identify(path: string): string | undefined {
-  const status = statSync(path, { throwIfNoEntry: false });
-  return status && [status.dev, status.ino, status.size, status.mtimeMs].join(":");
 }

@@ -174,6 +174,20 @@ describe("what does not fit", () => {
     await expect(importGguf(broken)).rejects.toThrow(
       fails("CHECKPOINT", /blk\.1\.ffn_norm|output\.weight.*ends at byte \d+ of \d+; the file is truncated/),
     );
+    await writeFile(broken, bytes);
+    const { model: opened } = await importGguf(broken);
+    await writeFile(broken, bytes.subarray(0, -4));
+    const [[, variable] = []] = opened.variables();
+    await expect(variable?.read()).rejects.toThrow(
+      fails("CHECKPOINT", /broken\.gguf was replaced or removed after it was opened/),
+    );
+    const unknown = Buffer.from(bytes);
+    const name = Buffer.from("blk.1.ffn_up.weight");
+    unknown.writeUInt32LE(16, unknown.indexOf(name) + name.length + 4 + 2 * 8);
+    await writeFile(broken, unknown);
+    await expect(importGguf(broken)).rejects.toThrow(
+      fails("CHECKPOINT", /blk\.1\.ffn_up\.weight is of type IQ2_XXS; known are F32, F16, .*Q6_K/),
+    );
     const renamed = Buffer.from(bytes.toString("latin1").replace("blk.1.ffn_up", "blk.1.fun_up"), "latin1");
     await writeFile(broken, renamed);
     await expect(importGguf(broken)).rejects.toThrow(

@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import { GGMLQuantizationType, gguf } from "@huggingface/gguf";
 import { matchTensors } from "../checkpoint/variable-match.js";
 import { TsumikiError } from "../errors.js";
+import { fileIdentity } from "../files/identity.node.js";
 import { elementCount, type HostArray } from "../graph/host-array.js";
 import type { VariableHome } from "../graph/variable.js";
 import { checkpointVariables, type HuggingFaceConfig, modelFromConfig } from "../models/architectures.js";
@@ -157,18 +158,32 @@ function homeInFile(
   { shape, type, byteOffset, byteLength }: PlacedTensor,
   rotatedHeadCount: number | undefined,
 ): VariableHome {
+  const identity = fileIdentity(path);
   return {
     async read(): Promise<HostArray> {
-      const bytes = new Uint8Array(byteLength);
-      await using file = await open(path, "r");
-      const { bytesRead } = await file.read(bytes, 0, byteLength, byteOffset);
-      if (bytesRead < byteLength)
-        throw new TsumikiError("CHECKPOINT", `${path} ended at byte ${byteOffset + bytesRead}; it was cut after it was opened.`);
+      if (fileIdentity(path) !== identity)
+        throw new TsumikiError("CHECKPOINT", `${path} was replaced or removed after it was opened. Open it again.`);
+      const bytes = await readPart(path, byteOffset, byteLength);
       const values = type.decode(bytes, elementCount(shape));
       const data = rotatedHeadCount ? reorderRows(values, rotatedHeadCount, shape[0] as number, "halves") : values;
       return { dtype: "float32", shape, data };
     },
   };
+}
+
+/** One system call moves at most 2 GiB. */
+const bytesPerCall = 2 ** 30;
+
+async function readPart(path: string, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(length);
+  await using file = await open(path, "r");
+  for (let done = 0; done < length; ) {
+    const { bytesRead } = await file.read(bytes, done, Math.min(length - done, bytesPerCall), offset + done);
+    if (bytesRead === 0)
+      throw new TsumikiError("CHECKPOINT", `${path} ended at byte ${offset + done}; it was cut after it was opened.`);
+    done += bytesRead;
+  }
+  return bytes;
 }
 
 function readTokenizer(metadata: Metadata, path: string): Tokenizer | undefined {
