@@ -6,7 +6,7 @@
  * Not used here although the CPU provider likes it: `SimplifiedLayerNormalization`, whose second output stays empty.
  */
 
-import { type Dim, isComputed, sameShape } from "../../graph/dim.js";
+import { addDims, type Dim, isComputed, sameShape } from "../../graph/dim.js";
 import { onnxDType } from "../../graph/dtype.js";
 import type { OnnxBuilder, OnnxValue } from "../../graph/onnx-face.js";
 import { type OnnxFace, operator } from "../../graph/op.js";
@@ -48,6 +48,26 @@ const matmul: Face = (node, inputs, context) => {
   if (axes.length === 0) return product;
   const [starts, ends] = [axes.map(() => 0), axes.map(() => -1)];
   return node("Slice", [product, node.int64s(starts), node.int64s(ends), node.int64s(axes)]);
+};
+
+/** Storage buffers that a shader may have on every device: the smallest limit that WebGPU allows. */
+const STORAGE_BUFFERS = 8;
+
+/** A split has a buffer for its operand and one for each part: more parts than fit are split off in several rounds. */
+const split: Face = (node, inputs, context) => {
+  const { sizes, axis } = context.attributes as { readonly sizes: readonly Dim[]; readonly axis: number };
+  const most = STORAGE_BUFFERS - 1;
+  const parts = (x: OnnxValue, of: readonly Dim[]): readonly OnnxValue[] => {
+    if (of.length <= most) return node.many("Split", [x, node.dims(of)], of.length, { axis });
+    const perGroup = Math.ceil(of.length / most);
+    const groups = Array.from({ length: Math.ceil(of.length / perGroup) }, (_, i) => of.slice(i * perGroup, (i + 1) * perGroup));
+    const whole = groups.map((group) => addDims(...group));
+    return parts(x, whole).flatMap((part, i) => {
+      const group = groups[i] as readonly Dim[];
+      return group.length === 1 ? [part] : parts(part, group);
+    });
+  };
+  return parts(inputs[0] as OnnxValue, sizes);
 };
 
 /** A softmax of nothing ends the process too. */
@@ -132,6 +152,7 @@ export const webgpuLowering: Lowering = {
   faces: {
     pow,
     matmul,
+    split,
     softmax,
     logSoftmax,
     labelLogProbability,

@@ -19,6 +19,7 @@ import {
   sign,
   sin,
   softmax,
+  split,
   squeeze,
   sum,
 } from "../../graph/ops/index.js";
@@ -95,6 +96,23 @@ if (engine instanceof Error) {
         inner: float32([2, 2], [58, 68, 68, 80]),
         both: float32([2, 2], [50, 106, 106, 226]),
       });
+    });
+
+    it("splits into more parts than a shader has buffers", async () => {
+      const sizes = Array.from({ length: 60 }, (_, i) => 1 + (i % 3));
+      const total = sizes.reduce((sum, size) => sum + size, 0);
+      const whole = input("whole", "float32", [2, total]);
+      const parts = split(whole, sizes, 1);
+      const values = Array.from({ length: 2 * total }, (_, i) => i);
+      const results = await runOnce(engine, graphOf({ whole }, Object.fromEntries(parts.map((part, i) => [`p${i}`, part]))), {
+        whole: float32([2, total], values),
+      });
+      let start = 0;
+      for (const [i, size] of sizes.entries()) {
+        const row = (first: number) => values.slice(first, first + size);
+        expect(results[`p${i}`]).toEqual(float32([2, size], [...row(start), ...row(total + start)]));
+        start += size;
+      }
     });
 
     it("raises to powers that broadcast four elements at once", async () => {
