@@ -119,6 +119,15 @@ describe("a run", () => {
     });
   });
 
+  it("says what was left out where nothing else is left", async () => {
+    await writeFile(at("a.jsonl"), lines({ text: "" }, { text: 5 }));
+    const messages: string[] = [];
+    const reporter = { ...silentReporter, message: (text: string) => void messages.push(text) };
+    const training = runTraining(recipe({ files: [at("a.jsonl")], onBadRow: "skip" }), { directory: at("run"), reporter });
+    await expect(training).rejects.toMatchObject({ code: "DATA", message: expect.stringMatching(/is empty/) });
+    expect(messages.join("\n")).toMatch(/2 bad rows were left out:[\s\S]*line 2, field text: is 5/);
+  });
+
   it("does not find tokens of a file that was read as another kind", async () => {
     await writeFile(at("a.jsonl"), lines(...poems));
     await run({ files: [at("a.jsonl")] });

@@ -1,5 +1,6 @@
 /** What a recipe asks for, fetched or made: text, tokenizer, data, model (Node). */
 
+import { describeReading } from "../data/reading-report.js";
 import { TsumikiError } from "../errors.js";
 import { elementCount } from "../graph/host-array.js";
 import type { CausalLM } from "../models/causal-lm.js";
@@ -36,7 +37,14 @@ export async function ingredientsOf(recipe: Recipe, { known, reporter, signal }:
   const texts = await textsOf(recipe, signal);
   if (known && known.textSha256 !== texts.sha256)
     throw new TsumikiError("DATA", "The text has changed since the run began. Put it back, or begin a new run.");
-  const tokenizer = known?.tokenizer ?? (await tokenizerOf(recipe, texts, { reporter, signal }));
+  let tokenizer = known?.tokenizer;
+  try {
+    tokenizer ??= await tokenizerOf(recipe, texts, { reporter, signal });
+  } catch (error) {
+    // What was left out may be the reason, as where no text is left.
+    for (const line of describeReading(texts.report())) reporter.message(line);
+    throw error;
+  }
   const prompts = recipe.samples.prompts ?? [openingOf((await firstOf(texts.read()))?.text ?? "")];
   for (const prompt of prompts) tokenizer.encode(prompt); // one that cannot be encoded is noticed now, not at the first sample
   const data = await packedTexts(texts, tokenizer, recipe, { reporter, signal });

@@ -79,6 +79,9 @@ it("reads rows and compressed files, counts empty documents and stops at rows th
   const skipped = await run(...train, "--on-bad-row", "skip");
   expect(skipped.code).toBe(0);
   expect(skipped.errors).toMatch(/bad rows? w(as|ere) left out/);
+  await writeFile(rows, gzipSync('{"text": ""}\n'));
+  const nothing = await run(...train, "--on-bad-row", "skip", "--overwrite");
+  expect([nothing.code, nothing.errors]).toEqual([1, expect.stringMatching(/1 bad row was left out[\s\S]*is empty/)]);
 });
 
 it("encodes each line, and decodes the other way", async () => {

@@ -65,9 +65,9 @@ export async function trainCommand(files: readonly string[], flags: TrainFlags):
     });
   } finally {
     report.stop();
+    for (const line of data.badRows.describe()) console.error(line); // also where nothing was left to learn from
   }
   await writeDirectory(tokenizer, flags.out);
-  for (const line of data.badRows.describe()) console.error(line);
   if (texts.empty > 0) console.error(`${count(texts.empty)} of ${count(texts.documents)} documents are empty.`);
   if (forgotten.words > 0)
     console.error(
