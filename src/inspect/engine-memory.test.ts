@@ -82,15 +82,22 @@ describe("the arena", () => {
 describe("a training process", () => {
   const config = {
     model_type: "llama",
-    ...{ vocab_size: 512, hidden_size: 64, intermediate_size: 128, num_attention_heads: 4, max_position_embeddings: 512 },
+    ...{ vocab_size: 512, hidden_size: 256, intermediate_size: 1024, num_attention_heads: 4, max_position_embeddings: 512 },
   };
   const process = (layers: number, engine: "onnxruntime" | "openvino") =>
-    inspectModel({ ...config, num_hidden_layers: layers }, { batch: 64, context: 256, engine }).training;
+    inspectModel({ ...config, num_hidden_layers: layers }, { batch: 32, context: 256, engine }).training;
 
   it.each(["onnxruntime", "openvino"] as const)("holds more than what is counted as alive, with %s", (engine) => {
     const { processBytes = 0, processBytesRecomputed = 0, weightBytes } = process(4, engine);
     expect(processBytes).toBeGreaterThan(6 * weightBytes + 100e6);
     expect(processBytesRecomputed).toBeLessThan(processBytes);
+  });
+
+  it("with many layers has room for all gradients at once", () => {
+    const deep = { ...config, num_hidden_layers: 40, vocab_size: 20_000 };
+    const { training } = inspectModel(deep, { batch: 1, context: 128, engine: "onnxruntime" });
+    const { processBytesRecomputed = 0, secondBufferBytes, gradientBytes } = training;
+    expect(processBytesRecomputed).toBeGreaterThan(2 * secondBufferBytes + gradientBytes);
   });
 
   it("grows evenly with layers beyond those that are traced", () => {

@@ -4,6 +4,7 @@ import { cpuLowering } from "../engine/onnxruntime/lowering-cpu.js";
 import { openVinoLowering } from "../engine/openvino/lowering.js";
 import { checkpoint } from "../graph/checkpoint.js";
 import type { Graph } from "../graph/graph.js";
+import { elementCount } from "../graph/host-array.js";
 import { input } from "../graph/leaves.js";
 import type { Tensor } from "../graph/tensor.js";
 import { runTrace } from "../graph/trace.js";
@@ -29,20 +30,24 @@ export function stepMemory(
   { engine, recompute }: { readonly engine: EngineName; readonly recompute: boolean },
 ): EngineMemory {
   const unknownSize = Math.ceil((sizes.batch * sizes.context * geometry.expertsPerToken) / geometry.experts);
-  const memoryOf = (layers: number): EngineMemory => {
-    const graph = stepGraph(modelFromConfig(withLayers(config, layers)), sizes, recompute);
-    return engineMemory(
-      passesOf[engine].reduce((current, pass) => pass(current), graph),
-      engine,
-      unknownSize,
-    );
+  const memoryOf = (layers: number): EngineMemory & { readonly gradientBytes: number } => {
+    const model = modelFromConfig(withLayers(config, layers));
+    const graph = stepGraph(model, sizes, recompute);
+    const lowered = passesOf[engine].reduce((current, pass) => pass(current), graph);
+    const gradientBytes = [...model.parameters().values()].reduce((total, { shape }) => total + 4 * elementCount(shape), 0);
+    return { ...engineMemory(lowered, engine, unknownSize), gradientBytes };
   };
   const { layers } = geometry;
   const counted = memoryOf(Math.min(layers, MOST_LAYERS));
   if (layers <= MOST_LAYERS) return counted;
   const fewer = memoryOf(MOST_LAYERS - 1);
-  const further = (key: keyof EngineMemory) => counted[key] + (layers - MOST_LAYERS) * (counted[key] - fewer[key]);
-  return { workingBytes: further("workingBytes"), programBytes: further("programBytes") };
+  const perLayer = (key: keyof typeof fewer) => counted[key] - fewer[key];
+  const further = layers - MOST_LAYERS;
+  return {
+    // With few layers the most may be needed at the loss; with many all gradients are there at the end.
+    workingBytes: counted.workingBytes + further * Math.max(perLayer("workingBytes"), perLayer("gradientBytes")),
+    programBytes: counted.programBytes + further * perLayer("programBytes"),
+  };
 }
 
 /** The training step that people run: loss, gradients, clipping, AdamW. */
