@@ -94,8 +94,23 @@ export function fromBfloat16Bits(bits: number): number {
   return scratch.getFloat32(0);
 }
 
+const single = new Float32Array(1);
+const singleBits = new Uint32Array(single.buffer);
+
 /** Rounds to the nearest float16 (IEEE 754 binary16, ties to even) and returns its bits. */
 export function toFloat16Bits(value: number): number {
+  single[0] = value;
+  const bits = singleBits[0] as number;
+  const magnitude = bits & 0x7fffffff;
+  // A float32 between 2^-14 and 2^16, as nearly all weights are: 13 bits go, and a carry out of them is right in the exponent too.
+  if (single[0] === value && magnitude >= 0x38800000 && magnitude < 0x47800000) {
+    const rebiased = magnitude - 0x38000000; // exponents count from 15 instead of 127
+    return ((bits >>> 16) & 0x8000) | ((rebiased + 0xfff + ((rebiased >>> 13) & 1)) >>> 13);
+  }
+  return roundToFloat16Bits(value);
+}
+
+function roundToFloat16Bits(value: number): number {
   if (Number.isNaN(value)) return 0x7e00;
   const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
   const magnitude = Math.abs(value);
