@@ -4,6 +4,7 @@ import * as ort from "onnxruntime-node";
 import { defaultThreads } from "#platform/engine/threads";
 import { ArgumentError, TsumikiError } from "../../errors.js";
 import type { Engine, ModelSource } from "../engine.js";
+import { loadNative } from "../native.node.js";
 import type { DeviceReport } from "../provider.js";
 import { plainMessage } from "./errors.js";
 import { locateExternalFiles } from "./external-files.js";
@@ -35,6 +36,8 @@ export async function onnxRuntimeNode({ device = "cpu", threads }: OnnxRuntimeNo
     );
   const notInstalled = whyNotInstalled(device);
   if (notInstalled !== undefined) throw new TsumikiError("ENGINE_ABSENT", notInstalled);
+  // For what it does to freed memory; ONNX Runtime works without it.
+  if (device === "cpu") await loadNative().catch(() => undefined);
   const engine = await sessionEngine({
     name: "onnxruntime-node",
     device,

@@ -6,6 +6,7 @@
 import type { LibraryHandle } from "koffi";
 import { TsumikiError } from "../../errors.js";
 import type { DType } from "../../graph/dtype.js";
+import { loadNative } from "../native.node.js";
 import {
   type DimensionStruct,
   declareFunctions,
@@ -45,40 +46,13 @@ export interface OperatorProfile {
   readonly microseconds: number;
 }
 
-/** Stack of a call on another thread. Compiling a model recurses through it: koffi's own 128 KiB are not enough. */
-const asyncStackBytes = 8 * 2 ** 20;
-
 /**
  * Loads the library `libopenvino_c` at a path (or by a name that the system finds). Throws what koffi throws where there is
  * none, or one of another machine.
  */
 export async function loadOpenVino(path: string): Promise<OpenVino> {
-  const { default: koffi } = await import("koffi");
-  let deepStacks = koffi.config().async_stack_size === asyncStackBytes;
-  if (!deepStacks)
-    try {
-      koffi.config({ async_stack_size: asyncStackBytes });
-      deepStacks = true;
-    } catch {
-      // Something else has loaded a library before: what needs a deep stack runs on this thread then, whose stack is deep.
-    }
-  giveLargeBlocksBack(koffi);
+  const { koffi, deepStacks } = await loadNative();
   return new OpenVino(koffi, koffi.load(path), deepStacks);
-}
-
-/**
- * Lets glibc take each block from 1 MiB on from the system and give it back when it is freed, as long as nobody has said
- * otherwise. By itself it does that up to the largest block that was ever freed, and keeps all smaller ones: 0.3 GB of a
- * training step of 29 M parameters (2.2 GB with it, 1.9 without, in bfloat16), at the same speed.
- */
-function giveLargeBlocksBack(koffi: Koffi): void {
-  if (process.platform !== "linux" || process.env.MALLOC_MMAP_THRESHOLD_ !== undefined) return;
-  const mmapThreshold = -3; // M_MMAP_THRESHOLD of <malloc.h>
-  try {
-    koffi.load("libc.so.6").func("mallopt", "int", ["int", "int"])(mmapThreshold, 2 ** 20);
-  } catch {
-    // Another C library.
-  }
 }
 
 export class OpenVino {
