@@ -63,33 +63,28 @@ export function engineMemory(graph: Graph, engine: EngineName, unknownSize = 1):
 export function onnxRuntimeOrder(graph: Graph): readonly Node[] {
   const nodes = nodesOf(graph.outputs.values());
   const read = new Set(nodes.flatMap(({ inputs }) => inputs.map(({ node }) => node)));
-  const order: Node[] = [];
-  const seen = new Set<Node>();
-  const pending = nodes.filter((node) => !read.has(node)).map((node) => ({ node, ready: false }));
-  for (let next = pending.pop(); next; next = pending.pop()) {
-    const { node, ready } = next;
-    if (ready) order.push(node);
-    if (ready || seen.has(node)) continue;
-    seen.add(node);
-    pending.push({ node, ready: true });
-    const operands = [...new Set(node.inputs.map((input) => input.node))].sort((a, b) => a.id - b.id);
-    pending.push(...operands.filter((operand) => !seen.has(operand)).map((operand) => ({ node: operand, ready: false })));
-  }
-  return order.filter(({ op }) => !op.leaf);
+  const ends = nodes.filter((node) => !read.has(node));
+  return depthFirst(ends, (operands) => [...operands].sort((a, b) => a.id - b.id));
 }
 
 /** OpenVINO's CPU plugin: depth first from the outputs, first operands first. */
 export function openVinoOrder(graph: Graph): readonly Node[] {
+  const ends = Array.from(graph.outputs.values(), ({ node }) => node);
+  return depthFirst(ends.toReversed(), (operands) => operands.toReversed());
+}
+
+/** Every node behind its operands. Of the nodes at the ends, and of a node's operands as `arrange` has them, the last comes first. */
+function depthFirst(ends: readonly Node[], arrange: (operands: readonly Node[]) => readonly Node[]): readonly Node[] {
   const order: Node[] = [];
   const seen = new Set<Node>();
-  const pending = [...graph.outputs.values()].toReversed().map(({ node }) => ({ node, ready: false }));
+  const pending = ends.map((node) => ({ node, ready: false }));
   for (let next = pending.pop(); next; next = pending.pop()) {
     const { node, ready } = next;
     if (ready) order.push(node);
     if (ready || seen.has(node)) continue;
     seen.add(node);
     pending.push({ node, ready: true });
-    pending.push(...node.inputs.toReversed().map((input) => ({ node: input.node, ready: false })));
+    pending.push(...arrange(node.inputs.map((input) => input.node)).map((operand) => ({ node: operand, ready: false })));
   }
   return order.filter(({ op }) => !op.leaf);
 }
