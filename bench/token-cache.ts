@@ -12,7 +12,7 @@ const documents = Array.from({ length: 16 }, () => book.match(/[\s\S]{1,20000}/g
 const megabytes = documents.reduce((total, text) => total + Buffer.byteLength(text), 0) / 1e6;
 
 async function* examples() {
-  for (const text of documents) yield { text };
+  for (const text of documents) yield { kind: "text", text } as const;
 }
 
 for (let round = 1; round <= 5; round++) {
