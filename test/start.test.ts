@@ -86,7 +86,7 @@ describe("tsumiki start", () => {
       /^Next:\n {2}npx tsumiki sample runs\/start/m,
     ])
       expect(stdout).toMatch(part);
-    expect(stdout).not.toContain("\u001b"); // no terminal, no control sequences
+    expect(stdout).not.toMatch(/[^\P{Cc}\n]/u); // no terminal, no control sequences; and none that the young model says
     expect((await readdir(join(folder, "runs/start"))).sort()).toEqual([
       ...[
         "checkpoints",

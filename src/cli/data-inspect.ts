@@ -7,6 +7,7 @@ import type { Example } from "../data/example.js";
 import { type DataInspection, inspectData, type LengthSummary } from "../data/inspect.node.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
 import { loadTokenizer } from "../tokenizer/index.js";
+import { controlsShown } from "./control-pictures.js";
 
 export interface InspectFlags {
   readonly textField?: string;
@@ -91,11 +92,12 @@ const shorten = (text: string): string => (text.length > longestSample ? `${text
 
 /** Text that counts for the loss: green where there are colours, in double brackets elsewhere. */
 function learned(text: string): string {
-  const coloured = styleText("green", text, { stream: process.stdout });
-  return coloured === text ? `⟦${text}⟧` : coloured;
+  const visible = controlsShown(text);
+  const coloured = styleText("green", visible, { stream: process.stdout });
+  return coloured === visible ? `⟦${visible}⟧` : coloured;
 }
 
-const read = (text: string): string => styleText("dim", text, { stream: process.stdout });
+const read = (text: string): string => styleText("dim", controlsShown(text), { stream: process.stdout });
 
 function showExample(example: Example, template: ChatTemplate | undefined): string[] {
   switch (example.kind) {

@@ -1,6 +1,7 @@
 /** A saved model continues a prompt on standard output. */
 
 import { generate, type SamplingOptions } from "../generate/index.js";
+import { controlsShown } from "./control-pictures.js";
 import { interruptSignal } from "./interrupt.js";
 import { openWithTokenizer } from "./saved-model.js";
 
@@ -17,9 +18,11 @@ export interface SpeakOptions extends SamplingOptions {
 export async function speak(source: string, prompt: string, { seed = randomSeed(), ...options }: SpeakOptions): Promise<void> {
   const signal = interruptSignal();
   const { model, tokenizer } = await openWithTokenizer(source);
-  process.stdout.write(prompt);
+  // A file or another program gets what the model said, byte by byte.
+  const shown = process.stdout.isTTY ? controlsShown : (text: string) => text;
+  process.stdout.write(shown(prompt));
   for await (const piece of generate(model, tokenizer, prompt, { ...options, seed })) {
-    process.stdout.write(piece);
+    process.stdout.write(shown(piece));
     if (signal.aborted) break;
   }
   process.stdout.write("\n");

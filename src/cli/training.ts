@@ -8,6 +8,7 @@ import { formatDuration } from "../train/reporter.js";
 import { reporterFor } from "../train/reporter-terminal.js";
 import { RunDirectory } from "../train/run-directory.js";
 import { type RunResult, type RunTrainingOptions, runTraining } from "../train/run-training.node.js";
+import { controlsShown } from "./control-pictures.js";
 import { interruptSignal } from "./interrupt.js";
 
 /** What to type, besides the name of the run, to go on with it and to use it. */
@@ -57,8 +58,8 @@ const savedFiles = [
   "samples/, checkpoints/, recipe.json              what it said on the way, where it can go on, how it was made",
 ];
 
-export function printSample(prompt: string, text: string): void {
-  console.log(`\n--- ${JSON.stringify(prompt)}\n${prompt}${text}`);
+function printSample(prompt: string, text: string): void {
+  console.log(`\n--- ${JSON.stringify(prompt)}\n${controlsShown(prompt + text)}`);
 }
 
 /** A path as a person in this folder would type it. */

@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import type { EncodedConversation } from "../../chat/index.js";
 import { ArgumentError, TsumikiError } from "../../errors.js";
 import type { Tokenizer } from "../../tokenizer/index.js";
+import { controlsShown } from "../control-pictures.js";
 
 interface TemplateFlags {
   readonly generationPrompt?: boolean;
@@ -98,10 +99,10 @@ function coloured({ ids, assistantMask }: EncodedConversation, tokenizer: Tokeni
   let pending: { readonly said: boolean; readonly token: number } | undefined;
   for (const [i, id] of ids.entries()) {
     pending ??= { said: assistantMask[i] === 1, token: i };
-    const piece = shown.push(id);
+    const piece = controlsShown(shown.push(id));
     if (piece === "") continue; // the rest of a character is still to come
     result += pending.said ? styleText(pending.token % 2 === 0 ? "green" : "cyan", piece) : piece;
     pending = undefined;
   }
-  return result + shown.end();
+  return result + controlsShown(shown.end());
 }

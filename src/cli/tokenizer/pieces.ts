@@ -2,6 +2,7 @@
 
 import { styleText } from "node:util";
 import type { Tokenizer } from "../../tokenizer/index.js";
+import { allControlsShown } from "../control-pictures.js";
 
 const colours = ["bgBlue", "bgMagenta", "bgCyan", "bgYellow", "bgGreen"] as const;
 
@@ -13,7 +14,7 @@ export function describePieces(tokenizer: Tokenizer, ids: ArrayLike<number>, col
   let tokens = 0;
   let colour = 0;
   const show = (text: string, isSpecial: boolean) => {
-    const visible = controlsShown(text) + (tokens > 1 ? subscript(tokens) : "");
+    const visible = allControlsShown(text) + (tokens > 1 ? subscript(tokens) : "");
     tokens = 0;
     if (!coloured) shown.push(visible);
     else if (isSpecial) shown.push(styleText(["bold", "red"], visible));
@@ -28,13 +29,6 @@ export function describePieces(tokenizer: Tokenizer, ids: ArrayLike<number>, col
   if (rest !== "") show(rest, false);
   return shown.join(coloured ? "" : "·");
 }
-
-/** Control characters as pictures: they would act on the terminal. */
-const controlsShown = (text: string): string =>
-  text.replace(/\p{Cc}/gu, (character) => {
-    const code = character.charCodeAt(0);
-    return code < 0x20 ? String.fromCharCode(0x2400 + code) : "␡";
-  });
 
 /** How many tokens make up the characters before it. */
 const subscript = (number: number): string =>
