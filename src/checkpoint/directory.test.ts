@@ -1,6 +1,7 @@
 import {
   appendFile,
   copyFile,
+  type FileHandle,
   mkdir,
   mkdtemp,
   open,
@@ -14,23 +15,26 @@ import {
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type FloatDType, roundTo } from "../graph/dtype.js";
 import { toNumbers } from "../graph/host-array.js";
 import { Parameter } from "../graph/variable.js";
 import { checkpointVariables, modelFromConfig } from "../models/architectures.js";
 import { requireWeights, saveWeights } from "./directory.node.js";
 import { readSafetensors } from "./safetensors.js";
-import { planSafetensors } from "./safetensors-format.js";
 import { indexFile, shardName } from "./safetensors-index.js";
 import { locateTensors } from "./tensor-files.node.js";
+import { fillHole, type HollowFile, writeHollowCheckpoint } from "./testing/hollow-checkpoint.js";
 import { openVariables } from "./variables.node.js";
 
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "tsumiki-shards-"));
 });
-afterEach(() => rm(folder, { recursive: true }));
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await rm(folder, { recursive: true });
+});
 
 const fails = (...messages: readonly RegExp[]) => {
   const matching = messages.map((message) =>
@@ -204,25 +208,47 @@ describe("an index that does not fit", () => {
   });
 });
 
-it("opens the 13 GB of a model with 7 billion parameters by its header alone", async () => {
-  const model = modelFromConfig({
-    ...{ model_type: "llama", vocab_size: 32000, hidden_size: 4096, intermediate_size: 11008 },
-    ...{ num_hidden_layers: 32, num_attention_heads: 32, max_position_embeddings: 4096 },
-  });
-  const variables = checkpointVariables(model);
-  const plan = planSafetensors([...variables].map(([name, { shape }]) => ({ name, dtype: "bfloat16" as const, shape })));
-  const path = join(folder, "model.safetensors");
-  await writeFile(path, plan.start);
-  await truncate(path, plan.fileBytes); // a hole: it takes no room on the disk
-  const last = plan.tensors.at(-1) as (typeof plan.tensors)[number];
-  const file = await open(path, "r+");
-  await file.write(Buffer.from([0x80, 0x3f]), 0, 2, last.byteOffset); // 1 in bfloat16
-  await file.close();
+/** Llama 2 7B. */
+const sevenBillion = {
+  ...{ model_type: "llama", vocab_size: 32000, hidden_size: 4096, intermediate_size: 11008 },
+  ...{ num_hidden_layers: 32, num_attention_heads: 32, max_position_embeddings: 4096 },
+};
 
-  const before = process.memoryUsage().arrayBuffers;
-  await openVariables(path, variables);
-  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(10_000_000);
-  expect((await variables.get(last.tensor.name)?.read())?.data.slice(0, 2)).toEqual(Float32Array.of(1, 0));
-  await appendFile(path, "\0");
-  await expect(variables.get(last.tensor.name)?.read()).rejects.toThrow(fails(/was replaced or removed/));
+describe.each([
+  ["one file", Number.POSITIVE_INFINITY, 1],
+  ["three files", 5e9, 3],
+])("the 13 GB of a model with 7 billion parameters in %s", (_, maxShardBytes, count) => {
+  it("are opened by what their headers take, and a tensor is read alone", async () => {
+    const variables = checkpointVariables(modelFromConfig(sevenBillion));
+    const files = await writeHollowCheckpoint(folder, variables, { dtype: "bfloat16", maxShardBytes });
+    expect(files.length).toBe(count);
+    expect(files.reduce((total, { plan }) => total + plan.fileBytes, 0)).toBeGreaterThan(13.4e9);
+    const { path: lastPath, plan } = files.at(-1) as HollowFile;
+    const last = plan.tensors.at(-1) as (typeof plan.tensors)[number];
+    await fillHole(lastPath, last.byteOffset, Uint8Array.of(0x80, 0x3f)); // 1 in bfloat16
+
+    const read = await countingReads();
+    await openVariables(await requireWeights(folder), variables);
+    expect(read.bytes()).toBe(files.reduce((total, { plan: { start } }) => total + start.length, 0));
+    expect(read.bytes()).toBeLessThan(100_000);
+    const value = await variables.get(last.tensor.name)?.read();
+    expect(value?.data.slice(0, 2)).toEqual(Float32Array.of(1, 0));
+    expect(read.bytes()).toBeLessThan(200_000 + last.byteLength); // the header again, and the tensor
+    await appendFile(lastPath, "\0");
+    await expect(variables.get(last.tensor.name)?.read()).rejects.toThrow(fails(/was replaced or removed/));
+  });
 });
+
+/** Counts the bytes that are read from open files from now on. The index, which is read whole, is not among them. */
+async function countingReads(): Promise<{ bytes: () => number }> {
+  await using file = await open(join(folder, (await readdir(folder))[0] as string), "r");
+  const prototype = Object.getPrototypeOf(file) as FileHandle;
+  const { read } = prototype;
+  let total = 0;
+  vi.spyOn(prototype, "read").mockImplementation(async function (this: FileHandle, ...args: unknown[]) {
+    const result = await Reflect.apply(read, this, args);
+    total += result.bytesRead;
+    return result;
+  } as typeof read);
+  return { bytes: () => total };
+}

@@ -1,7 +1,10 @@
+import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { fromSource } from "../../scripts/from-source.mjs";
 import { toNumbers } from "../graph/host-array.js";
 import { Variable } from "../graph/variable.js";
 import { loadVariables, openVariables, saveVariables } from "./index.js";
@@ -55,6 +58,24 @@ describe("variables in a file", () => {
     await truncate(path, 40);
     await expect(load(path, before)).rejects.toThrow(refused(/cannot be read as safetensors/));
     expect(await numbers(before)).toEqual([[1, 1, 1], [2]]);
+  });
+
+  it.each(["float32", "bfloat16"] as const)("are in memory once when %s is loaded, with little besides", async (dtype) => {
+    const url = (file: string) => JSON.stringify(new URL(file, import.meta.url).href);
+    const program = `
+      import { loadVariables } from ${url("./index.ts")};
+      import { writeHollowCheckpoint } from ${url("./testing/hollow-checkpoint.ts")};
+      import { Variable } from ${url("../graph/variable.ts")};
+      const variables = new Map(Array.from({ length: 40 }, (_, i) => ["w" + i, new Variable([2048, 1024])]));
+      const [file] = await writeHollowCheckpoint(${JSON.stringify(folder)}, variables, { dtype: ${JSON.stringify(dtype)} });
+      const before = process.memoryUsage().rss;
+      await loadVariables(file.path, variables);
+      console.log((process.resourceUsage().maxRSS * 1024 - before) / (40 * 2048 * 1024 * 4));`;
+    const options = [...fromSource, "--input-type=module", "--eval", program];
+    const { stdout } = await promisify(execFile)(process.execPath, options);
+    const copies = Number(stdout);
+    expect(copies).toBeGreaterThan(0.9);
+    expect(copies).toBeLessThan(1.3); // with all 16-bit values kept beside, 1.5
   });
 
   it("are not opened by path in a page", async () => {
