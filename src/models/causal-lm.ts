@@ -5,7 +5,7 @@ import { range } from "../graph/ops/range.js";
 import { select } from "../graph/ops/shape-slice.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { LayerCache, Mask } from "../nn/attention.js";
-import { type LogitsOptions, linearCrossEntropy, linearLogits } from "../nn/linear-cross-entropy.js";
+import { type LogitsOptions, linearLogits, linearLosses, type TrainingLosses } from "../nn/linear-cross-entropy.js";
 import { Module } from "../nn/module.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
 import { Rotary } from "../nn/rotary.js";
@@ -71,17 +71,23 @@ export abstract class CausalLM extends Module {
   }
 
   /**
-   * Mean cross-entropy in nats per token. The same as of `forward`'s logits, but these never exist all at once.
+   * Mean cross-entropy in nats per token, and what training adds to it. The same as of `forward`'s logits, but these never exist all
+   * at once.
    *
    * @param labels [batch, seq] the next token at each position; −100 where it does not count
    */
   loss(ids: Tensor, labels: Tensor, options: LossOptions = {}): Tensor {
-    return this.within(() => this.lossOf(this.hiddenStates(ids, options), labels, options));
+    return this.losses(ids, labels, options).loss;
+  }
+
+  /** The same, with the cross-entropy alone beside it. */
+  losses(ids: Tensor, labels: Tensor, options: LossOptions = {}): TrainingLosses {
+    return this.within(() => this.lossesOf(this.hiddenStates(ids, options), labels, options));
   }
 
   /** The same from hidden states [batch, seq, hidden]. */
-  protected lossOf(hidden: Tensor, labels: Tensor, { zLoss }: LossOptions): Tensor {
-    return linearCrossEntropy(hidden, this.outputWeight, labels, { ...this.logitsOptions, zLoss });
+  protected lossesOf(hidden: Tensor, labels: Tensor, { zLoss }: LossOptions): TrainingLosses {
+    return linearLosses(hidden, this.outputWeight, labels, { ...this.logitsOptions, zLoss });
   }
 }
 

@@ -15,6 +15,7 @@ import { activations, GatedFeedForward } from "../nn/feed-forward.js";
 import { type AttentionInputs, GroupedQueryAttention, type QueryKeyNorm } from "../nn/grouped-query-attention.js";
 import { normal } from "../nn/initializers.js";
 import { Embedding, Linear } from "../nn/linear.js";
+import type { TrainingLosses } from "../nn/linear-cross-entropy.js";
 import { loadBalancingLoss, MixtureOfExperts, type Routing } from "../nn/mixture-of-experts.js";
 import { Module } from "../nn/module.js";
 import { RMSNorm } from "../nn/norm.js";
@@ -109,15 +110,16 @@ export class Llama extends CausalLM {
   }
 
   /** With experts, their load-balancing loss belongs to it in training. */
-  override loss(ids: Tensor, labels: Tensor, options: LossOptions = {}): Tensor {
+  override losses(ids: Tensor, labels: Tensor, options: LossOptions = {}): TrainingLosses {
     const { balancing = 0, balancedBy = "model" } = this.#config.experts ?? {};
-    if (balancing === 0 || !isTraining()) return super.loss(ids, labels, options);
+    if (balancing === 0 || !isTraining()) return super.losses(ids, labels, options);
     return this.within(() => {
       const routings: Routing[] = [];
-      const loss = this.lossOf(this.hiddenStates(ids, options, routings), labels, options);
+      const { loss, crossEntropy } = this.lossesOf(this.hiddenStates(ids, options, routings), labels, options);
       const together = balancedBy === "model" ? [routings] : routings.map((routing) => [routing]);
       const counted = together.filter(({ length }) => length > 0);
-      return counted.reduce((sum, layers) => add(sum, mul(loadBalancingLoss(layers, options.keys), balancing)), loss);
+      const balanced = counted.map((layers) => mul(loadBalancingLoss(layers, options.keys), balancing));
+      return { loss: balanced.reduce((sum, part) => add(sum, part), loss), crossEntropy };
     });
   }
 

@@ -27,7 +27,14 @@ export {
 } from "./grouped-query-attention.js";
 export * as initializers from "./initializers.js";
 export { Embedding, Linear, type LinearOptions } from "./linear.js";
-export { type LinearCrossEntropyOptions, type LogitsOptions, linearCrossEntropy, linearLogits } from "./linear-cross-entropy.js";
+export {
+  type LinearCrossEntropyOptions,
+  type LogitsOptions,
+  linearCrossEntropy,
+  linearLogits,
+  linearLosses,
+  type TrainingLosses,
+} from "./linear-cross-entropy.js";
 export { loadBalancingLoss, MixtureOfExperts, type MixtureOfExpertsOptions, type Routing } from "./mixture-of-experts.js";
 export { Module } from "./module.js";
 export {

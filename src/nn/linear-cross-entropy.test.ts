@@ -4,7 +4,7 @@ import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { checkpoint, crossEntropy, grad, type HostArray, hostArray, matmul, mul, nodesOf, type Tensor } from "../graph/index.js";
 import { namedRandom } from "../graph/random.js";
 import { compile, float32, int32 } from "../program/index.js";
-import { type LinearCrossEntropyOptions, linearCrossEntropy, linearLogits } from "./linear-cross-entropy.js";
+import { type LinearCrossEntropyOptions, linearCrossEntropy, linearLogits, linearLosses } from "./linear-cross-entropy.js";
 
 const engine = await onnxRuntimeNode({ threads: 2 });
 
@@ -99,6 +99,16 @@ describe("linearCrossEntropy", () => {
     expectEqual(actual, expected);
     expectEqual(await run(chunked, given, false), expected);
     expect(expected.value.item()).not.toBeCloseTo((await run(ofLogits, given, true)).value.item(), 2);
+  });
+
+  it.each([true, false])("tells the cross-entropy apart from the z-loss (training: %j)", async (training) => {
+    const given = makeCase([700], (row) => row % 5 === 0, 2);
+    const apart: Loss = (...operands) => linearLosses(...operands, { zLoss: 0.3, softCap: 2 }).crossEntropy;
+    const alone: Loss = (hidden, weight, labels) => crossEntropy(linearLogits(hidden, weight, { softCap: 2 }), labels);
+    const [told, expected] = [await run(apart, given, training), await run(alone, given, training)];
+    expect(told.value.item()).toBeCloseTo(expected.value.item(), 5);
+    // A report: no gradient flows through it.
+    expect([...told.dHidden.toNumbers(), ...told.dWeight.toNumbers()].every((value) => value === 0)).toBe(true);
   });
 
   it("is 0 with gradients 0 where all labels are ignored, in one chunk or in all", async () => {

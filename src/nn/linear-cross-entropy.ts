@@ -4,7 +4,7 @@
  */
 
 import { barrier } from "../graph/barrier.js";
-import { customGradient } from "../graph/custom-gradient.js";
+import { customGradient, stopGradient } from "../graph/custom-gradient.js";
 import { isStatic } from "../graph/dim.js";
 import { constant } from "../graph/leaves.js";
 import { add, div, exp, maximum, mul, neg, square, sub, tanh } from "../graph/ops/arithmetic.js";
@@ -48,6 +48,14 @@ export interface LinearCrossEntropyOptions extends LogitsOptions {
   readonly zLoss?: number | undefined;
 }
 
+/** What training makes small, and what of it is told: scalars. */
+export interface TrainingLosses {
+  /** Cross-entropy and all that is added to it. */
+  readonly loss: Tensor;
+  /** Cross-entropy alone, in nats per token; the same tensor where nothing is added to it, else without a gradient. */
+  readonly crossEntropy: Tensor;
+}
+
 /**
  * Mean over the labels that are not −100 of the cross-entropy of softmax(linearLogits(hidden, weight)), and of the
  * z-loss; 0 when there are none.
@@ -57,18 +65,29 @@ export interface LinearCrossEntropyOptions extends LogitsOptions {
  * @param labels [...] whole numbers
  * @returns a scalar
  */
-export function linearCrossEntropy(
+export const linearCrossEntropy = (
   hidden: Tensor,
   weight: Tensor,
   labels: Tensor,
   options: LinearCrossEntropyOptions = {},
-): Tensor {
+): Tensor => linearLosses(hidden, weight, labels, options).loss;
+
+/** The same, with the cross-entropy apart from the z-loss. */
+export function linearLosses(
+  hidden: Tensor,
+  weight: Tensor,
+  labels: Tensor,
+  options: LinearCrossEntropyOptions = {},
+): TrainingLosses {
+  const { zLoss = 0 } = options;
   const rows = hidden.shape.slice(0, -1).every(isStatic)
     ? labels.shape.reduce<number>((count, size) => count * (size as number), 1)
     : 0;
-  if (!isTraining() || rows === 0)
-    return crossEntropy(linearLogits(hidden, weight, options), labels, { zLoss: options.zLoss ?? 0 });
-  return chunkedLoss(reshape(hidden, [rows, hidden.size(-1)]), weight, reshape(labels, [rows]), rows, options);
+  if (isTraining() && rows > 0)
+    return chunkedLosses(reshape(hidden, [rows, hidden.size(-1)]), weight, reshape(labels, [rows]), rows, options);
+  const logits = linearLogits(hidden, weight, options);
+  const loss = crossEntropy(logits, labels, { zLoss });
+  return { loss, crossEntropy: zLoss === 0 ? loss : stopGradient(crossEntropy(logits, labels)) };
 }
 
 /**
@@ -76,7 +95,13 @@ export function linearCrossEntropy(
  * at hand as soon as the loss is, so each chunk's share of the gradients is computed together with its loss and its logits can be
  * forgotten.
  */
-function chunkedLoss(hidden: Tensor, weight: Tensor, labels: Tensor, rows: number, options: LinearCrossEntropyOptions): Tensor {
+function chunkedLosses(
+  hidden: Tensor,
+  weight: Tensor,
+  labels: Tensor,
+  rows: number,
+  options: LinearCrossEntropyOptions,
+): TrainingLosses {
   const { bias, softCap, zLoss = 0 } = options;
   const counts = notEqual(labels, IGNORED); // [rows]
   const counted = cast(counts, hidden.dtype);
@@ -85,10 +110,11 @@ function chunkedLoss(hidden: Tensor, weight: Tensor, labels: Tensor, rows: numbe
   const shareColumn = reshape(share, [rows, 1]);
 
   const losses: Tensor[] = [];
+  const entropies: Tensor[] = []; // only beside a z-loss
   const hiddenGradients: Tensor[] = [];
   const weightGradients: Tensor[] = [];
   const biasGradients: Tensor[] = [];
-  const [loss] = customGradient(
+  const [loss, entropy] = customGradient(
     (...[h, w, b]: readonly Tensor[]) => {
       for (let start = 0; start < rows; start += ROWS) {
         const part = (x: Tensor) => slice(x, 0, start, Math.min(rows, start + ROWS));
@@ -105,6 +131,7 @@ function chunkedLoss(hidden: Tensor, weight: Tensor, labels: Tensor, rows: numbe
         const logTotal = zLoss === 0 ? undefined : sub(takeAlong(logits, target, 1), logProbability);
         const lossOfRow = logTotal ? sub(mul(square(logTotal), zLoss), logProbability) : neg(logProbability);
         losses.push(sum(mul(lossOfRow, weightOfRow)));
+        if (logTotal) entropies.push(neg(sum(mul(logProbability, weightOfRow))));
         // The rows' weights are applied to the narrow side of the products, not to [chunk, vocab].
         const minusOnes = full(target.shape, -1, hidden.dtype);
         const probabilities = exp(logProbabilities);
@@ -116,7 +143,7 @@ function chunkedLoss(hidden: Tensor, weight: Tensor, labels: Tensor, rows: numbe
         weightGradients.push(weightGradients.length > 0 ? add(weightGradients.at(-1) as Tensor, dWeight) : dWeight); // so far
         if (b) biasGradients.push(sum(mul(dLogits, weightOfRow), { axes: [0] }));
       }
-      return [losses.reduce((a, b) => add(a, b))];
+      return [losses, entropies].filter(({ length }) => length > 0).map((parts) => parts.reduce((a, b) => add(a, b)));
     },
     ({ gradients: [dLoss] }) => {
       const gradients = [concat(hiddenGradients, 0), weightGradients.at(-1) as Tensor];
@@ -124,5 +151,5 @@ function chunkedLoss(hidden: Tensor, weight: Tensor, labels: Tensor, rows: numbe
       return gradients.map((gradient) => mul(gradient, dLoss as Tensor));
     },
   )(...[hidden, weight, ...(bias ? [bias] : [])]);
-  return loss as Tensor;
+  return { loss: loss as Tensor, crossEntropy: entropy ? stopGradient(entropy) : (loss as Tensor) };
 }

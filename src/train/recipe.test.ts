@@ -115,6 +115,7 @@ describe("parseRecipe", () => {
       { training: { dropout: 0.1 } },
       "training.dropout: 0.1 was given, expected 0 or left out, since the llama architecture has no dropout",
     ],
+    [{ training: { zLoss: -1e-4 } }, "training.zLoss: -0.0001 was given, expected a number of at least 0"],
     [
       { training: { steps: 5, warmupSteps: 6 } },
       "training.warmupSteps: 6 was given, expected at most training.steps, which is 5",

@@ -168,6 +168,8 @@ const trainingSchema = z.strictObject({
   accumulation: whole(1).exactOptional(),
   clipNorm: positive.exactOptional(),
   weightDecay: notNegative.exactOptional(),
+  /** Weight of the z-loss, which keeps logits from drifting: PaLM takes 1e-4. Default 0. */
+  zLoss: notNegative.exactOptional(),
   /** AdamW's decay rates of the means of gradients and of their squares. */
   betas: z.tuple([rate, rate], "two numbers of at least 0, below 1").exactOptional(),
   dropout: rate.exactOptional(),
@@ -246,6 +248,7 @@ function complete({ data, tokenizer, model, training, samples, engine }: Checked
       accumulation: training.accumulation ?? 1,
       clipNorm: training.clipNorm ?? 1,
       weightDecay: training.weightDecay ?? 0.1,
+      zLoss: training.zLoss ?? 0,
       betas: training.betas ?? ([0.9, 0.95] as [number, number]),
       dropout: training.dropout ?? 0,
       seed: training.seed ?? 0,

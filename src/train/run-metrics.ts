@@ -13,6 +13,8 @@ const rowSchema = z.looseObject({
   step: z.int().nonnegative(),
   /** Training loss of this step, in nats per token. */
   loss: measured,
+  /** What else was made small in this step: the z-loss, what balances experts. Absent where there is nothing else. */
+  auxiliaryLoss: measured,
   /** Loss on the validation split, in nats per token; on the steps that were followed by a validation. */
   validationLoss: measured,
   /** The same, in bits per byte of text. */

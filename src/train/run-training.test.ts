@@ -24,18 +24,19 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-/** Small, and with everything that has to come back after a stop: dropout, accumulation, several epochs. */
+/** Small, and with everything that has to come back after a stop: dropout, accumulation, a z-loss, several epochs. */
 const recipe = (training: RecipeInput["training"] = {}): RecipeInput => ({
   data: { files: [textPath] },
   tokenizer: { model: "character" },
   model: { architecture: "gpt2", nEmbd: 16, nLayer: 2, nHead: 2 },
   training: {
     ...{ steps: 12, batchSize: 4, context: 16, learningRate: 1e-2, dropout: 0.1, seed: 5, accumulation: 2 },
-    ...{ validateEvery: 4, saveEvery: 3 },
+    ...{ zLoss: 1e-3, validateEvery: 4, saveEvery: 3 },
     ...training,
   },
   samples: { maxTokens: 5 },
-  engine: { threads: 2 },
+  // `auto` measures which is faster, and beside other work may choose otherwise for a second run.
+  engine: { threads: 2, precision: "fp32" },
 });
 
 /** The measurements, without what depends on the clock. */
@@ -75,6 +76,7 @@ describe("runTraining", () => {
     expect(rows.filter(({ loss }) => loss !== undefined).map(({ step }) => step)).toEqual(
       Array.from({ length: 12 }, (_, i) => i + 1),
     );
+    for (const { loss, auxiliaryLoss } of rows) expect(typeof auxiliaryLoss).toBe(typeof loss); // the z-loss, on every step
     expect(rows.filter(({ validationLoss }) => validationLoss !== undefined).map(({ step }) => step)).toEqual([4, 8, 12]);
     expect(rows.at(-1)?.validationLoss).toBeLessThan(rows[0]?.loss ?? 0);
     expect(messages[0]).toMatch(/^text .*text\.txt[\s\S]*^model +gpt2, 0\.0 million parameters$/m);

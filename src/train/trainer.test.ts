@@ -3,9 +3,11 @@ import { type DataSource, ignoredLabel, type TokenBatch } from "../data/data-sou
 import { packed } from "../data/packed.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { type HostArray, hostArray } from "../graph/host-array.js";
+import { zLoss } from "../graph/ops/loss.js";
 import type { CausalLM } from "../models/causal-lm.js";
 import { GPT2 } from "../models/gpt2.js";
 import { AdamW } from "../optim/adamw.js";
+import { compile, int32 } from "../program/index.js";
 import { trainTokenizer } from "../tokenizer/train.js";
 import { type StepMetrics, Trainer, type TrainerOptions } from "./trainer.js";
 
@@ -131,6 +133,45 @@ describe("a trainer", () => {
     for (const [path, values] of large.values)
       for (const [i, value] of (values as Float32Array).entries())
         expect((small.values.get(path) as Float32Array)[i]).toBeCloseTo(value, 3);
+  });
+
+  it.each([1, 3])("adds a z-loss to what it makes small, and reports it apart (accumulation: %i)", async (accumulation) => {
+    const run = async (zLoss: number) => {
+      const model = modelOf();
+      const trainer = new Trainer(model, data, { ...settings, batchSize: 12 / accumulation, accumulation, zLoss });
+      const metrics = await steps(trainer, 30);
+      const validation = await trainer.validate();
+      await trainer.release();
+      return { model, metrics, validation };
+    };
+    const [without, tied] = [await run(0), await run(0.3)];
+    for (const { auxiliaryLoss } of without.metrics) expect(auxiliaryLoss).toBeUndefined();
+    // What the definition says of the first batch, whose weights are the initial ones.
+    const { batch } = data.batch({ seed: 3, epoch: 0, window: 0 }, 12);
+    const fresh = modelOf();
+    fresh.initialize(3);
+    const byDefinition = async (model: CausalLM) => {
+      await using program = compile(
+        ({ ids }) => ({ squares: zLoss(model.forward(ids), 0.3) }),
+        { ids: int32(12, context) },
+        { engine },
+      );
+      return (await program({ ids: batch.ids })).squares.item();
+    };
+    const [first, last] = [tied.metrics[0], tied.metrics.at(-1)] as [StepMetrics, StepMetrics];
+    expect(first.auxiliaryLoss).toBeCloseTo(await byDefinition(fresh), 4);
+    expect(first.loss).toBeCloseTo((without.metrics[0] as StepMetrics).loss, 5); // cross-entropy alone
+    expect(first.gradientNorm).not.toBeCloseTo((without.metrics[0] as StepMetrics).gradientNorm, 2);
+    expect(last.auxiliaryLoss).toBeLessThan(0.5 * (first.auxiliaryLoss as number));
+    expect(await byDefinition(tied.model)).toBeLessThan(0.5 * (await byDefinition(without.model)));
+    // Validation is cross-entropy: with the z-loss it would be far from that of the last steps.
+    expect(tied.validation.loss).toBeLessThan(last.loss + 0.5 * (last.auxiliaryLoss as number) + 0.05);
+  });
+
+  it.each([-1e-4, Number.NaN, Number.POSITIVE_INFINITY])("refuses a weight of the z-loss of %d", (zLoss) => {
+    expect(() => new Trainer(modelOf(), data, { ...settings, zLoss })).toThrow(
+      expect.objectContaining({ code: "ARGUMENT", message: expect.stringContaining("zLoss") }),
+    );
   });
 
   it("counts only the tokens of a ragged last batch, and its loss is their mean", async () => {

@@ -4,16 +4,18 @@ import { type DataPosition, type DataSource, ignoredLabel, startOfData, type Tok
 import type { Engine } from "../engine/engine.js";
 import type { PrecisionChoice } from "../engine/precision.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
+import { sub } from "../graph/ops/arithmetic.js";
 import { cast } from "../graph/ops/cast.js";
 import { notEqual } from "../graph/ops/compare.js";
 import { sum } from "../graph/ops/reduce.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { Variable } from "../graph/variable.js";
 import type { CausalLM } from "../models/causal-lm.js";
+import type { TrainingLosses } from "../nn/linear-cross-entropy.js";
 import { AdamW } from "../optim/adamw.js";
 import type { Optimizer } from "../optim/optimizer.js";
 import { constantRate, cosineSchedule, type Schedule } from "../optim/schedule.js";
-import { compile, type Program } from "../program/compile.js";
+import { compile, type Program, type Results } from "../program/compile.js";
 import { float32, int32 } from "../program/signature.js";
 
 export interface TrainerOptions {
@@ -33,6 +35,8 @@ export interface TrainerOptions {
   readonly clipNorm?: number;
   /** Default 0.1; vectors are not decayed. */
   readonly weightDecay?: number;
+  /** Weight of the z-loss, (log Σ exp(logits))², which keeps logits from drifting (PaLM takes 1e-4). Default 0. */
+  readonly zLoss?: number;
   /** Default [0.9, 0.95]. */
   readonly betas?: readonly [number, number];
   /** Instead of AdamW with the options above; for parameter groups or another method. */
@@ -49,6 +53,8 @@ export interface StepMetrics {
   readonly step: number;
   /** Mean cross-entropy in nats per token, before the update. */
   readonly loss: number;
+  /** What else was made small: the z-loss, what balances experts. Absent where there is nothing else. */
+  readonly auxiliaryLoss?: number;
   readonly gradientNorm: number;
   readonly learningRate: number;
   /** Tokens that counted for the loss. */
@@ -76,8 +82,10 @@ const documentPlaces = { segments: int32("batch", "seq"), positions: int32("batc
 
 type BatchSignature = typeof idsAndLabels & Partial<typeof documentPlaces>;
 type StepSignature = BatchSignature & { learningRate: ReturnType<typeof float32<[]>> };
-type StepProgram = Program<StepSignature, { loss: Tensor; gradientNorm: Tensor }>;
-type MicroStepProgram = Program<BatchSignature, { loss: Tensor }>;
+/** What is told of a step's losses. */
+type Losses = { loss: Tensor; auxiliaryLoss?: Tensor };
+type StepProgram = Program<StepSignature, Losses & { gradientNorm: Tensor }>;
+type MicroStepProgram = Program<BatchSignature, Losses>;
 type ApplyProgram = Program<{ learningRate: ReturnType<typeof float32<[]>> }, { gradientNorm: Tensor }>;
 
 export class Trainer {
@@ -93,10 +101,12 @@ export class Trainer {
   #position: DataPosition;
 
   constructor(model: CausalLM, data: DataSource, options: TrainerOptions) {
-    const { accumulation = 1, batchSize, clipNorm = 1, seed = 0, steps } = options;
+    const { accumulation = 1, batchSize, clipNorm = 1, seed = 0, steps, zLoss = 0 } = options;
     for (const [name, value] of Object.entries({ steps, batchSize, accumulation }))
       if (!Number.isInteger(value) || value < 1)
         throw new ArgumentError(`Training needs a whole number of at least 1 for ${name}, but ${value} was given.`);
+    if (!(zLoss >= 0 && Number.isFinite(zLoss)))
+      throw new ArgumentError(`The weight of the z-loss is a number of at least 0, but ${zLoss} was given for zLoss.`);
     if (data.vocabSize > model.vocabSize)
       throw new ArgumentError(
         `The data has tokens up to ${data.vocabSize - 1}, but the model's vocabulary ends at ${model.vocabSize - 1}: make it with vocabSize ${data.vocabSize}.`,
@@ -116,17 +126,17 @@ export class Trainer {
     const { precision = "fp32" } = options;
     const shared = { seed, precision, ...(options.engine ? { engine: options.engine } : {}) };
     const batchSignature: BatchSignature = data.segmented ? { ...idsAndLabels, ...documentPlaces } : idsAndLabels;
-    const lossOf = ({ ids, labels, ...places }: TracedBatch) => model.loss(ids, labels, places);
-    this.#evaluate = compile((batch) => ({ loss: lossOf(batch) }), batchSignature, {
+    const lossesOf = ({ ids, labels, ...places }: TracedBatch) => model.losses(ids, labels, { ...places, zLoss });
+    this.#evaluate = compile((batch) => ({ loss: lossesOf(batch).crossEntropy }), batchSignature, {
       ...shared,
       training: false,
     });
     if (accumulation === 1)
       this.#step = compile(
         ({ learningRate, ...batch }) => {
-          const loss = lossOf(batch);
-          const { gradientNorm } = this.optimizer.update(loss, { learningRate, clipNorm });
-          return { loss, gradientNorm };
+          const losses = lossesOf(batch);
+          const { gradientNorm } = this.optimizer.update(losses.loss, { learningRate, clipNorm });
+          return { ...reported(losses), gradientNorm };
         },
         { ...batchSignature, learningRate: float32() },
         shared,
@@ -134,9 +144,9 @@ export class Trainer {
     else {
       this.#microStep = compile(
         (batch) => {
-          const loss = lossOf(batch);
-          this.optimizer.accumulate(loss, { weight: sum(cast(notEqual(batch.labels, ignoredLabel), "float32")) });
-          return { loss };
+          const losses = lossesOf(batch);
+          this.optimizer.accumulate(losses.loss, { weight: sum(cast(notEqual(batch.labels, ignoredLabel), "float32")) });
+          return reported(losses);
         },
         batchSignature,
         { ...shared, training: true },
@@ -177,12 +187,12 @@ export class Trainer {
   async step(signal?: AbortSignal): Promise<StepMetrics> {
     const started = performance.now();
     const learningRate = this.#schedule(this.#stepsDone);
-    const { loss, gradientNorm, tokens, next } = await (this.#step
+    const { next, ...made } = await (this.#step
       ? this.#singleStep(this.#step, learningRate, signal)
       : this.#accumulatedStep(learningRate, signal));
     this.#position = next;
     this.#stepsDone++;
-    return { step: this.#stepsDone, loss, gradientNorm, learningRate, tokens, seconds: (performance.now() - started) / 1000 };
+    return { step: this.#stepsDone, ...made, learningRate, seconds: (performance.now() - started) / 1000 };
   }
 
   async #singleStep(program: StepProgram, learningRate: number, signal?: AbortSignal) {
@@ -192,12 +202,13 @@ export class Trainer {
       step: this.#stepsDone,
       ...(signal ? { signal } : {}),
       // A step whose loss or gradient is not finite leaves the weights as they were.
-      commit: ({ loss, gradientNorm }) => Number.isFinite(loss.item()) && Number.isFinite(gradientNorm.item()),
+      commit: (results) => Number.isFinite(minimized(results)) && Number.isFinite(results.gradientNorm.item()),
     });
-    const [loss, gradientNorm] = [run.loss.item(), run.gradientNorm.item()];
+    const [loss, gradientNorm] = [minimized(run), run.gradientNorm.item()];
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
       throw this.#notFinite(loss, gradientNorm, await program.firstNotFinite(feeds, { step: this.#stepsDone }));
-    return { loss, gradientNorm, tokens: countTokens(batch), next };
+    const auxiliary = run.auxiliaryLoss && { auxiliaryLoss: run.auxiliaryLoss.item() };
+    return { loss: run.loss.item(), ...auxiliary, gradientNorm, tokens: countTokens(batch), next };
   }
 
   async #accumulatedStep(learningRate: number, signal?: AbortSignal) {
@@ -205,19 +216,21 @@ export class Trainer {
     const applyStep = this.#applyStep as ApplyProgram;
     let position = this.#position;
     let lossSum = 0;
+    let auxiliarySum: number | undefined;
     let tokens = 0;
     await this.optimizer.discardAccumulated();
     for (let i = 0; i < (this.#options.accumulation ?? 1); i++) {
       const { batch, next } = this.#data.batch(position, this.#options.batchSize);
-      const { loss } = await microStep(batch, { step: this.#stepsDone, microStep: i, ...(signal ? { signal } : {}) });
-      if (!Number.isFinite(loss.item()))
+      const run = await microStep(batch, { step: this.#stepsDone, microStep: i, ...(signal ? { signal } : {}) });
+      if (!Number.isFinite(minimized(run)))
         throw this.#notFinite(
-          loss.item(),
+          minimized(run),
           undefined,
           await microStep.firstNotFinite(batch, { step: this.#stepsDone, microStep: i }),
         );
       const counted = countTokens(batch);
-      lossSum += loss.item() * counted;
+      lossSum += run.loss.item() * counted;
+      if (run.auxiliaryLoss) auxiliarySum = (auxiliarySum ?? 0) + run.auxiliaryLoss.item() * counted;
       tokens += counted;
       position = next;
     }
@@ -225,7 +238,9 @@ export class Trainer {
     const gradientNorm = run.gradientNorm.item();
     if (!Number.isFinite(gradientNorm))
       throw this.#notFinite(lossSum / tokens, gradientNorm, await applyStep.firstNotFinite({ learningRate }));
-    return { loss: lossSum / Math.max(1, tokens), gradientNorm, tokens, next: position };
+    const mean = (total: number) => total / Math.max(1, tokens);
+    const auxiliary = auxiliarySum === undefined ? {} : { auxiliaryLoss: mean(auxiliarySum) };
+    return { loss: mean(lossSum), ...auxiliary, gradientNorm, tokens, next: position };
   }
 
   /** Loss over the whole validation part; the weights stay as they are. */
@@ -262,6 +277,13 @@ export class Trainer {
     );
   }
 }
+
+/** Cross-entropy, and apart from it what else is made small. */
+const reported = ({ loss, crossEntropy }: TrainingLosses): Losses =>
+  loss === crossEntropy ? { loss } : { loss: crossEntropy, auxiliaryLoss: sub(loss, crossEntropy) };
+
+/** What a step made small: the sum of what is reported. */
+const minimized = ({ loss, auxiliaryLoss }: Results<Losses>): number => loss.item() + (auxiliaryLoss?.item() ?? 0);
 
 interface TracedBatch {
   readonly ids: Tensor;

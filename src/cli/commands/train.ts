@@ -14,6 +14,7 @@ const keyFlags = [
   ["--context <number>", "tokens in a sequence", "training.context"],
   ["--learning-rate <number>", "the schedule's peak", "training.learningRate"],
   ["--dropout <share>", "share of values that are dropped (gpt2)", "training.dropout"],
+  ["--z-loss <weight>", "weight of the z-loss, which keeps logits from drifting (default 0; PaLM takes 1e-4)", "training.zLoss"],
   ["--accumulation <number>", "batches in a step", "training.accumulation"],
   ["--validate-every <steps>", "steps between validations", "training.validateEvery"],
   ["--save-every <steps>", "steps between checkpoints", "training.saveEvery"],

@@ -41,6 +41,10 @@ transformers has no MiniMind: its cases are compared with a PyTorch model writte
 
 [Recurrent networks](recurrent.md) have a page of their own.
 
+In training, \`model.loss(ids, labels, { zLoss: 1e-4 })\` adds the z-loss, (log Σ exp(logits))², which keeps logits from drifting: in a
+recipe \`training.zLoss\`, in the command line \`--z-loss 1e-4\`. What is added to the cross-entropy, this and what balances experts, is
+reported apart from it: \`model.losses\` gives both, and steps tell \`auxiliaryLoss\` beside \`loss\`.
+
 A \`Llama\` made with settings that no \`model_type\` has together is refused when it is made: it could not be saved. Which
 member has which settings stands in [llama-options.ts](../src/models/llama-options.ts).
 
