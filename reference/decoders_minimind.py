@@ -5,7 +5,8 @@ Run: python reference/decoders_minimind.py        (see reference/golden.py for t
 Written from the description of its architecture (https://github.com/jingyaogong/minimind): a Llama with tied embeddings whose
 third release normalizes queries and keys, and whose blocks may be experts behind a softmax router; the second release has
 shared experts besides and no such normalization. YaRN stretches positions when `inference_rope_scaling` is set. Experts
-are balanced layer by layer, without padding.
+are balanced layer by layer, without padding; in the second release by shares of choices, and where `seq_aux` is set each
+text by itself.
 """
 
 import math
@@ -140,10 +141,23 @@ class MiniMind(nn.Module):
         self.logits = self.model.norm(x) @ self.model.embed_tokens.weight.T
         if output_router_logits:
             experts = [layer.mlp for layer in self.model.layers]
-            self.aux_loss = sum(
-                load_balancing_loss_func((mixture.logits,), len(mixture.experts), mixture.chosen, attention_mask) for mixture in experts
-            )
+            counted = [(mixture.logits, len(mixture.experts), mixture.chosen, attention_mask) for mixture in experts]
+            if experts[0].second:
+                self.aux_loss = sum(balancing_of_choices(*of_layer, self.config["seq_aux"]) for of_layer in counted)
+            else:
+                self.aux_loss = sum(load_balancing_loss_func((logits,), *rest) for logits, *rest in counted)
         return self
+
+
+def balancing_of_choices(logits, experts: int, chosen: int, mask, per_text: bool):
+    """N / K · Σᵢ fᵢ Pᵢ: f the share of the tokens that chose expert i, P its mean probability, of each text or of all tokens."""
+    losses = []
+    probabilities = logits.softmax(-1).unflatten(0, mask.shape)
+    texts = [row[keep] for row, keep in zip(probabilities, mask.bool())]
+    for text in texts if per_text else [torch.cat(texts)]:
+        counts = [sum(int(e in token) for token in text.topk(chosen).indices.tolist()) for e in range(experts)]
+        losses.append(sum(count / len(text) * text[:, e].mean() for e, count in enumerate(counts)) * experts / chosen)
+    return sum(losses) / len(losses)
 
 
 BASE = dict(
@@ -159,7 +173,9 @@ CASES = {
     "minimind-moe": dict(BASE, use_moe=True, num_experts=4, num_experts_per_tok=1, moe_intermediate_size=12, norm_topk_prob=True,
                          router_aux_loss_coef=0.5),
     "minimind2-moe": dict(BASE, intermediate_size=12, use_moe=True, n_routed_experts=4, n_shared_experts=2, num_experts_per_tok=2,
-                          norm_topk_prob=True, aux_loss_alpha=0.5),
+                          norm_topk_prob=True, aux_loss_alpha=0.5, seq_aux=True),
+    "minimind2-moe-together": dict(BASE, intermediate_size=12, use_moe=True, n_routed_experts=4, n_shared_experts=1,
+                                   num_experts_per_tok=3, norm_topk_prob=True, aux_loss_alpha=0.5, seq_aux=False),
 }
 
 if __name__ == "__main__":

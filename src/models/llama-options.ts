@@ -64,8 +64,11 @@ export interface LlamaExperts {
   readonly denseLayers?: readonly number[];
   /** Weight of `loadBalancingLoss` in the training loss. */
   readonly balancing: number;
-  /** Whether that loss counts the choices of all layers together (default), or is one for each layer, added up. */
-  readonly balancedBy?: "model" | "layer";
+  /**
+   * Whether that loss counts the choices of all layers together (default), or is one for each layer, added up, or for each layer and
+   * text, the mean of the texts.
+   */
+  readonly balancedBy?: "model" | "layer" | "text";
 }
 
 export type LlamaConfig = Required<LlamaOptions>;

@@ -118,7 +118,8 @@ export class Llama extends CausalLM {
       const { loss, crossEntropy } = this.lossesOf(this.hiddenStates(ids, options, routings), labels, options);
       const together = balancedBy === "model" ? [routings] : routings.map((routing) => [routing]);
       const counted = together.filter(({ length }) => length > 0);
-      const balanced = counted.map((layers) => mul(loadBalancingLoss(layers, options.keys), balancing));
+      const counting = { real: options.keys, perText: balancedBy === "text" };
+      const balanced = counted.map((layers) => mul(loadBalancingLoss(layers, counting), balancing));
       return { loss: balanced.reduce((sum, part) => add(sum, part), loss), crossEntropy };
     });
   }

@@ -35,7 +35,13 @@ export {
   linearLosses,
   type TrainingLosses,
 } from "./linear-cross-entropy.js";
-export { loadBalancingLoss, MixtureOfExperts, type MixtureOfExpertsOptions, type Routing } from "./mixture-of-experts.js";
+export {
+  type LoadBalancingOptions,
+  loadBalancingLoss,
+  MixtureOfExperts,
+  type MixtureOfExpertsOptions,
+  type Routing,
+} from "./mixture-of-experts.js";
 export { Module } from "./module.js";
 export {
   BatchNorm,

@@ -28,6 +28,7 @@ import {
   type Tensor,
   toNumbers,
   topK,
+  unsqueeze,
 } from "../graph/index.js";
 import { namedRandom } from "../graph/random.js";
 import { formula, relativeDifference } from "../models/testing/golden-decoder.js";
@@ -212,12 +213,19 @@ describe("MixtureOfExperts", () => {
     await using program = compile(
       ({ even, skewed }) => {
         const routing = (logits: Tensor): Routing => {
-          const probabilities = softmax(logits);
+          const probabilities = softmax(unsqueeze(logits, 0));
           return { probabilities, chosen: topK(probabilities, 1).indices };
         };
+        /** The same tokens as two texts, each of which uses half of the experts. */
+        const texts = ({ probabilities, chosen }: Routing): Routing => ({
+          probabilities: reshape(probabilities, [2, 2, 4]),
+          chosen: reshape(chosen, [2, 2, 1]),
+        });
         return {
           even: loadBalancingLoss([routing(even)]),
           skewed: loadBalancingLoss([routing(skewed), routing(slice(skewed, 0, 0, 4))]),
+          together: loadBalancingLoss([texts(routing(even))]),
+          perText: loadBalancingLoss([texts(routing(even))], { perText: true }),
         };
       },
       { even: float32(4, 4), skewed: float32(4, 4) },
@@ -228,6 +236,9 @@ describe("MixtureOfExperts", () => {
     const results = await program({ even, skewed });
     expect(results.even.item()).toBeCloseTo(1, 5);
     expect(results.skewed.item()).toBeCloseTo(4, 5);
+    expect(results.together.item()).toBeCloseTo(1, 5);
+    const [high, low] = [Math.exp(2) / (Math.exp(2) + 3), 1 / (Math.exp(2) + 3)];
+    expect(results.perText.item()).toBeCloseTo(4 * 2 * 0.5 * ((high + low) / 2), 5); // experts · used · share · mean probability
   });
 
   it("refuses more experts a token than there are", () => {

@@ -15,8 +15,8 @@ import { cumulativeSum } from "../graph/ops/cumulative.js";
 import { gather, takeAlong } from "../graph/ops/indexing.js";
 import { matmul } from "../graph/ops/matmul.js";
 import { nonZero } from "../graph/ops/nonzero.js";
-import { numberOfElements, sum } from "../graph/ops/reduce.js";
-import { reshape, squeeze } from "../graph/ops/shape.js";
+import { mean, numberOfElements, sum } from "../graph/ops/reduce.js";
+import { reshape, squeeze, unsqueeze } from "../graph/ops/shape.js";
 import { concat } from "../graph/ops/shape-slice.js";
 import { softmax } from "../graph/ops/softmax.js";
 import { topK } from "../graph/ops/topk.js";
@@ -42,9 +42,9 @@ export interface MixtureOfExpertsOptions extends Pick<LinearOptions, "initialize
 
 /** What a router said: kept by the caller for the loss that balances the experts. */
 export interface Routing {
-  /** softmax of the router's logits, [tokens, experts] */
+  /** softmax of the router's logits, [batch, seq, experts] */
   readonly probabilities: Tensor;
-  /** The experts of each token, int64 [tokens, expertsPerToken] */
+  /** The experts of each token, int64 [batch, seq, expertsPerToken] */
   readonly chosen: Tensor;
 }
 
@@ -81,7 +81,8 @@ export class MixtureOfExperts extends Module {
     const rows = reshape(x, [tokens, hidden]);
     const probabilities = named("routing", softmax(this.gate.forward(rows))); // [tokens, experts]
     const { values, indices } = topK(probabilities, this.#expertsPerToken); // [tokens, expertsPerToken] each
-    routings?.push({ probabilities, chosen: indices });
+    const perToken = (y: Tensor) => reshape(y, [batch, seq, y.size(1)]);
+    routings?.push({ probabilities: perToken(probabilities), chosen: perToken(indices) });
     const weights = this.#normalizeWeights ? div(values, sum(values, { axes: [1], keepDims: true })) : values;
 
     const { order, places } = groupByExpert(indices, this.experts.length);
@@ -145,24 +146,34 @@ function combine(outputs: readonly Tensor[], order: readonly Tensor[], places: T
   return squeeze(matmul(reshape(weights, [tokens, 1, perToken]), perChoice), 1);
 }
 
+export interface LoadBalancingOptions {
+  /** Which tokens count and are not padding, bool [batch, seq]. Default: all. */
+  readonly real?: Tensor | undefined;
+  /** Whether each text, a row of the batch, is balanced by itself, and the mean of them taken. Default: they count together. */
+  readonly perText?: boolean;
+}
+
 /**
- * experts · Σ over experts of (share of the choices' tokens) · (mean probability): 'expertsPerToken' when all are used alike, more
- * when some are preferred (Fedus et al. 2022, "Switch transformers", equations 4–6). Layers count together, as in Mixtral.
+ * experts · Σ over experts of (share of the tokens that chose it) · (mean probability): `expertsPerToken` when all are used alike, more
+ * when some are preferred (Fedus et al. 2022, "Switch transformers", equations 4–6). Layers count together, as in Mixtral. For each
+ * text by itself: DeepSeek-AI 2024, "DeepSeek-V3", equations 17–20, whose shares are of choices, so that it is `expertsPerToken` times less.
  *
- * @param real which tokens count and are not padding, bool [batch, seq]. Default: all.
  * @returns a scalar
  */
-export function loadBalancingLoss(routings: readonly Routing[], real?: Tensor): Tensor {
+export function loadBalancingLoss(routings: readonly Routing[], { real, perText = false }: LoadBalancingOptions = {}): Tensor {
   const [first] = routings;
   if (!first) throw new ArgumentError("loadBalancingLoss: there is no routing to balance.");
-  const [tokens, experts] = first.probabilities.shape as unknown as readonly [Dim, number];
-  const counted = real && reshape(cast(real, "float32"), [tokens, 1]);
-  const total = counted ? maximum(sum(counted), 1) : numberOfElements([tokens], "float32");
-  /** Mean over tokens and layers, for each expert: [experts] */
+  const [batch, seq, experts] = first.probabilities.shape as unknown as readonly [Dim, Dim, number];
+  const together = perText ? [1] : [0, 1];
+  const counted = real && unsqueeze(cast(real, "float32"), 2); // [batch, seq, 1]
+  const total = counted
+    ? maximum(sum(counted, { axes: together }), 1)
+    : numberOfElements(perText ? [seq] : [batch, seq], "float32");
+  /** Mean over tokens and layers, for each expert: [experts], or [batch, experts] for each text */
   const average = (perLayer: (routing: Routing) => Tensor) => {
     const summed = routings.map((routing) => {
-      const perToken = perLayer(routing); // [tokens, experts]
-      return sum(counted ? mul(perToken, counted) : perToken, { axes: [0] });
+      const perToken = perLayer(routing); // [batch, seq, experts]
+      return sum(counted ? mul(perToken, counted) : perToken, { axes: together });
     });
     return div(
       summed.reduce((a, b) => add(a, b)),
@@ -171,15 +182,15 @@ export function loadBalancingLoss(routings: readonly Routing[], real?: Tensor): 
   };
   const shares = average(({ chosen }) => choicesOf(chosen, experts));
   const probabilities = average((routing) => routing.probabilities);
-  return mul(sum(mul(shares, probabilities)), experts);
+  return mul(mean(sum(mul(shares, probabilities), { axes: [-1] })), experts);
 }
 
-/** 1 where a token chose an expert, else 0: float [tokens, experts] */
+/** 1 where a token chose an expert, else 0: float [batch, seq, experts] */
 function choicesOf(chosen: Tensor, experts: number): Tensor {
   const numbers = constant(
     Array.from({ length: experts }, (_, e) => e),
     "int64",
   );
-  const isOf = equal(reshape(chosen, [chosen.size(0), chosen.size(1), 1]), numbers); // [tokens, expertsPerToken, experts]
-  return sum(cast(isOf, "float32"), { axes: [1] });
+  const isOf = equal(unsqueeze(chosen, 3), numbers); // [batch, seq, expertsPerToken, experts]
+  return sum(cast(isOf, "float32"), { axes: [2] });
 }

@@ -158,6 +158,7 @@ const minimind = {
   n_routed_experts: count.nullish(),
   n_shared_experts: z.int().min(0).default(1),
   aux_loss_alpha: z.number().min(0).default(0.01),
+  seq_aux: flag(true),
   scoring_func: only("softmax"),
   num_experts: count.nullish(),
   num_experts_per_tok: count.default(1),
@@ -175,8 +176,9 @@ function minimindOptions(config: Base & z.output<z.ZodObject<typeof minimind>>):
     // The second leaves a single expert its probability.
     normalizeWeights: config.norm_topk_prob && !(isSecond && config.num_experts_per_tok === 1),
     ...(isSecond ? { shared: config.n_shared_experts } : {}),
-    balancing: isSecond ? config.aux_loss_alpha : config.router_aux_loss_coef,
-    balancedBy: "layer",
+    // The second counts shares of choices, of which a token makes several.
+    balancing: isSecond ? config.aux_loss_alpha / config.num_experts_per_tok : config.router_aux_loss_coef,
+    balancedBy: isSecond && config.seq_aux ? "text" : "layer",
   };
   return { queryKeyNorm: !isSecond, experts: config.use_moe ? experts : null };
 }
@@ -200,7 +202,8 @@ function minimindEntries({ queryKeyNorm, experts, ropeScaling }: LlamaConfig): H
     ...common,
     n_routed_experts: experts?.count ?? 4,
     n_shared_experts: shared,
-    aux_loss_alpha: experts?.balancing ?? 0.01,
+    aux_loss_alpha: experts ? Number((experts.balancing * experts.perToken).toPrecision(15)) : 0.01, // as it was read
+    seq_aux: experts?.balancedBy !== "layer",
   };
 }
 

@@ -58,6 +58,6 @@ the length at hand; keys that are already in a cache keep the rotation they had.
 
 A token goes through the experts that its router chose, and only those are computed: each expert gets as many rows as chose it,
 and no token is dropped. In training the loss includes the load-balancing loss with the weight that the configuration gives it; it
-is that of transformers, without padding: of all layers together, for MiniMind of each layer (whose second release would balance each
-text by itself, too).
+is that of transformers, without padding: of all layers together, for MiniMind of each layer. MiniMind 2 counts shares of choices, not
+of tokens, and balances each text by itself unless \`seq_aux\` is false.
 `;
