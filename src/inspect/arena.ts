@@ -16,6 +16,8 @@ const FIRST_REGION = 2 ** 20;
 const LARGEST_REGION = 2 ** 30;
 /** A chunk is split when it is twice as large as what is asked for, or when so much would be wasted. */
 const MOST_WASTED = 2 ** 27;
+/** Bytes that a region takes besides, all written at once: a handle for each unit. */
+const HANDLE = 8;
 /** Granularity of what is counted as touched. */
 const PAGE = 2 ** 16;
 
@@ -24,10 +26,12 @@ export class Arena {
   /** For each region, which pages were ever written. */
   readonly #pages: Uint8Array[] = [];
   readonly #free: Chunk[] = [];
+  #tableBytes = 0;
 
-  /** Bytes that were ever handed out: those are resident, the others are promised by the system only. */
+  /** Bytes that were ever handed out, and those of the tables: these are resident, the others are promised by the system only. */
   get touchedBytes(): number {
-    return PAGE * this.#pages.reduce((total, pages) => total + pages.reduce((sum, touched) => sum + touched, 0), 0);
+    const handedOut = PAGE * this.#pages.reduce((total, pages) => total + pages.reduce((sum, touched) => sum + touched, 0), 0);
+    return handedOut + this.#tableBytes;
   }
 
   allocate(bytes: number): Chunk {
@@ -56,7 +60,7 @@ export class Arena {
     this.#add(merged);
   }
 
-  /** The smallest free chunk that is large enough; of equal ones that in the oldest region. */
+  /** The smallest free chunk that is large enough; of equal ones that at the lowest address. */
   #take(size: number): Chunk | undefined {
     const chunk = this.#free.find((candidate) => candidate.size >= size);
     if (!chunk) return undefined;
@@ -77,6 +81,7 @@ export class Arena {
     const bytes = Math.min(this.#nextRegion, Math.max(size, LARGEST_REGION));
     if (fits) this.#nextRegion *= 2;
     this.#pages.push(new Uint8Array(Math.ceil(bytes / PAGE)));
+    this.#tableBytes += (HANDLE * bytes) / UNIT;
     this.#add({ region: this.#pages.length - 1, offset: 0, size: bytes, isFree: true, before: undefined, after: undefined });
     return this.#take(size) as Chunk;
   }
@@ -93,7 +98,8 @@ export class Arena {
   }
 }
 
-const compare = (a: Chunk, b: Chunk): number => a.size - b.size || a.region - b.region || a.offset - b.offset;
+/** Linux gives each new region an address below those of the regions before. */
+const compare = (a: Chunk, b: Chunk): number => a.size - b.size || b.region - a.region || a.offset - b.offset;
 
 function link(chunk: Chunk, after: Chunk | undefined): void {
   chunk.after = after;
