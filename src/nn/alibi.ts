@@ -1,6 +1,6 @@
 /** Attention with linear biases (Press et al. 2022, "Train short, test long"): scores fall with the distance. */
 
-import { type Dim, subDims } from "../graph/dim.js";
+import { addDims, type Dim } from "../graph/dim.js";
 import { constant } from "../graph/leaves.js";
 import { mul, sub } from "../graph/ops/arithmetic.js";
 import { cast } from "../graph/ops/cast.js";
@@ -21,10 +21,12 @@ export function alibiSlopes(heads: number): readonly number[] {
 /**
  * slope · (key − last key), [kvHeads, group, 1, keys]. A softmax does not notice what a whole row has in common, so the place of
  * the query need not be known: its distance to a key differs from this by the same number for every key.
+ *
+ * @param later keys that come after these and count as well
  */
-export function alibiBias(slopes: readonly number[], kvHeads: number, keys: Dim): Tensor {
+export function alibiBias(slopes: readonly number[], kvHeads: number, keys: Dim, later = 0): Tensor {
   const group = slopes.length / kvHeads;
   const perHead = Array.from({ length: kvHeads }, (_, h) => slopes.slice(h * group, (h + 1) * group).map((slope) => [[slope]]));
-  const fromLast = sub(cast(range(keys, "int32"), "float32"), cast(range(1, "int32", subDims(keys, 1)), "float32"));
+  const fromLast = sub(cast(range(keys, "int32"), "float32"), cast(range(1, "int32", addDims(keys, later - 1)), "float32"));
   return mul(constant(perHead), fromLast);
 }

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
+import { elementCount } from "../graph/host-array.js";
 import {
   concat,
   constant,
@@ -8,6 +9,7 @@ import {
   type HostArray,
   hostArray,
   mul,
+  type Node,
   nodesOf,
   sin,
   sum,
@@ -17,7 +19,7 @@ import {
 import { namedRandom } from "../graph/random.js";
 import { bool, compile, float32 } from "../program/index.js";
 import { type AttendOptions, attend, causal, type LayerCache, type Mask, mergeHeads, splitHeads } from "./attention.js";
-import { BLOCK } from "./blockwise-attention.js";
+import { attentionBlocks, BLOCK, STRETCH } from "./blockwise-attention.js";
 
 const engine = await onnxRuntimeNode({ threads: 2 });
 
@@ -247,6 +249,10 @@ describe("heads", () => {
   });
 });
 
+/** Those of a block are exponentials before they are divided; their other exponentials are one number a row. */
+const givesWeights = ({ op, outputs: [output] }: Node): boolean =>
+  op.name === "softmax" || (op.name === "exp" && output?.size(-1) !== 1);
+
 describe("attention in blocks", () => {
   /** Output and gradients of a training program: in blocks, or whole when the weights are asked for. */
   async function run(shape: Shape4, kvHeads: number, whole: boolean, options: AttendOptions = { mask: causal }) {
@@ -267,7 +273,7 @@ describe("attention in blocks", () => {
     );
     const { inside: _, ...results } = await program({}, { fetch: whole ? ["weights"] : [] });
     const widest = Math.max(
-      ...nodesOf(traced.slice(-1)).flatMap(({ op, outputs }) => (op.name === "softmax" ? [outputs[0]?.size(-2) as number] : [])),
+      ...nodesOf(traced.slice(-1)).flatMap((node) => (givesWeights(node) ? [node.outputs[0]?.size(-2) as number] : [])),
     );
     return { results, widest };
   }
@@ -328,6 +334,57 @@ describe("attention in blocks", () => {
     },
   );
 
+  it("meets every key that a query may see once", () => {
+    const sequences = fc.record({
+      seq: fc.integer({ min: 1, max: 5 * STRETCH }),
+      window: fc.option(fc.integer({ min: 1, max: 3 * STRETCH }), { nil: undefined }),
+    });
+    fc.assert(
+      fc.property(sequences, ({ seq, window = seq }) => {
+        const blocks = attentionBlocks(seq, window);
+        expect(blocks.map(({ start }) => start)).toEqual([0, ...blocks.slice(0, -1).map(({ end }) => end)]);
+        expect(blocks.at(-1)?.end).toBe(seq);
+        for (const { start, end, keys } of blocks) {
+          expect(keys[0]?.start).toBeLessThanOrEqual(Math.max(0, start - window + 1));
+          expect(keys.slice(1).map((stretch) => stretch.start)).toEqual(keys.slice(0, -1).map((stretch) => stretch.end));
+          expect(keys.at(-1)?.end).toBe(end);
+          for (const stretch of keys) expect(stretch.end - stretch.start).toBeLessThanOrEqual(STRETCH);
+        }
+      }),
+    );
+  });
+
+  const long: Shape4 = [1, 2, 2 * STRETCH + 300, 2];
+  const someReal = hostArray(
+    "bool",
+    [1, long[2]],
+    Uint8Array.from({ length: long[2] }, (_, i) => Number(i % 900 < 860)),
+  );
+  const longDocuments = hostArray(
+    "int32",
+    [1, long[2]],
+    Int32Array.from({ length: long[2] }, (_, i) => Math.floor(i / 1500)),
+  );
+
+  it.each([
+    ["nothing else", () => ({ mask: causal })],
+    ["a window of one stretch", () => ({ mask: { causal: true, window: STRETCH / 2 } })],
+    ["a window of some stretches", () => ({ mask: { causal: true, window: STRETCH + 500 } })],
+    ["padding", () => ({ mask: { causal: true, keys: constant(someReal) } })],
+    ["documents", () => ({ mask: { causal: true, segments: constant(longDocuments) } })],
+    ["a soft cap", () => ({ mask: causal, softCap: 0.7 })],
+    ["linear biases", () => ({ mask: causal, slopes: [0.01, 0.002] })],
+  ] as readonly (readonly [string, () => AttendOptions])[])(
+    "over stretches of keys, with %s, has the values and gradients of the whole",
+    async (_, make) => {
+      const [blocks, whole] = [await run(long, 1, false, make()), await run(long, 1, true, make())];
+      for (const [name, array] of Object.entries(whole.results) as [keyof typeof whole.results, HostArray][]) {
+        const scale = Math.max(1, ...(array.data as Float32Array).map(Math.abs));
+        expect(distance(blocks.results[name], array) / scale).toBeLessThan(2e-5);
+      }
+    },
+  );
+
   it("does not multiply what lies behind the window", async () => {
     const products = (mask: Mask) => {
       const x = variable("x", [1, 1, 8 * BLOCK, 2]);
@@ -335,8 +392,8 @@ describe("attention in blocks", () => {
       compile(
         () => {
           const y = attend(x, x, x, { mask });
-          for (const { op, outputs } of nodesOf([y]))
-            if (op.name === "softmax") size += outputs[0]?.shape.reduce<number>((a, b) => a * (b as number), 1) ?? 0;
+          for (const node of nodesOf([y]))
+            if (givesWeights(node)) size += elementCount(node.outputs[0]?.shape as readonly number[]);
           return { y };
         },
         {},
@@ -350,13 +407,13 @@ describe("attention in blocks", () => {
   });
 
   it("is not used where it would not help or be wrong", async () => {
-    const softmaxes = (shape: Shape4, options: Parameters<typeof attend>[3], training = true) => {
+    const weights = (shape: Shape4, options: Parameters<typeof attend>[3], training = true) => {
       let found = 0;
       const x = variable("x", shape);
       compile(
         () => {
           const y = attend(x, x, x, options);
-          found = nodesOf([y]).filter(({ op }) => op.name === "softmax").length;
+          found = nodesOf([y]).filter(givesWeights).length;
           return { y };
         },
         {},
@@ -364,11 +421,11 @@ describe("attention in blocks", () => {
       );
       return found;
     };
-    const long: Shape4 = [1, 1, 3 * BLOCK, 2];
-    expect(softmaxes(long, { mask: causal })).toBe(3);
-    expect(softmaxes(long, { mask: causal }, false)).toBe(1);
-    expect(softmaxes([1, 1, BLOCK, 2], { mask: causal })).toBe(1);
+    const few: Shape4 = [1, 1, 3 * BLOCK, 2];
+    expect(weights(few, { mask: causal })).toBe(3);
+    expect(weights(few, { mask: causal }, false)).toBe(1);
+    expect(weights([1, 1, BLOCK, 2], { mask: causal })).toBe(1);
     for (const options of [{}, { mask: { causal: true, window: 5, sinks: 2 } }, { mask: causal, dropout: 0.1 }])
-      expect(softmaxes(long, options)).toBe(1);
+      expect(weights(few, options)).toBe(1);
   });
 });

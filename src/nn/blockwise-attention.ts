@@ -1,17 +1,17 @@
 /**
- * Causal attention in blocks of queries, for training: each block meets only the keys that it may see, and the weights
- * are computed again in the backward pass instead of being kept (Dao et al. 2022, "FlashAttention", at the graph's level).
+ * Causal attention in blocks, for training: each block of queries meets only the keys that it may see, a stretch of them at a
+ * time with an online softmax, and the weights are computed again in the backward pass instead of being kept (Dao et al. 2022,
+ * "FlashAttention", at the graph's level).
  */
 
 import { barrier } from "../graph/barrier.js";
 import { customGradient } from "../graph/custom-gradient.js";
 import type { Dim } from "../graph/dim.js";
-import { add, div, mul, square, sub, tanh } from "../graph/ops/arithmetic.js";
+import { add, div, exp, maximum, mul, square, sub, tanh } from "../graph/ops/arithmetic.js";
 import { matmul } from "../graph/ops/matmul.js";
-import { sum } from "../graph/ops/reduce.js";
+import { max, sum } from "../graph/ops/reduce.js";
 import { reshape } from "../graph/ops/shape.js";
 import { concat, padAxis, slice } from "../graph/ops/shape-slice.js";
-import { softmax } from "../graph/ops/softmax.js";
 import type { Tensor } from "../graph/tensor.js";
 import { alibiBias } from "./alibi.js";
 import { type Mask, masked } from "./mask.js";
@@ -20,13 +20,40 @@ import { type Mask, masked } from "./mask.js";
 export const BLOCK = 128;
 /** More blocks than that only cost: compiling them, and the time between operators. Longer sequences get longer blocks. */
 const MOST_BLOCKS = 16;
+/** Most keys that a block meets at a time. Measured: shorter stretches cost time, longer ones memory. */
+export const STRETCH = 2048;
 
-interface Block {
-  /** First query and one past the last. */
+/** Places from the first to one before `end`. */
+export interface Stretch {
   readonly start: number;
   readonly end: number;
-  /** First key that a query of the block may see, at the start of a block; the last is `end` − 1. */
-  readonly from: number;
+}
+
+/** Queries, and the keys that any of them may see. */
+export interface Block extends Stretch {
+  readonly keys: readonly Stretch[];
+}
+
+/** The blocks of a sequence of `seq` places whose queries see no further back than `window` places. */
+export function attentionBlocks(seq: number, window = Number.POSITIVE_INFINITY): readonly Block[] {
+  const size = BLOCK * Math.ceil(seq / (MOST_BLOCKS * BLOCK));
+  const blocks = Array.from({ length: Math.ceil(seq / size) }, (_, i) => ({
+    start: i * size,
+    end: Math.min(seq, (i + 1) * size),
+    firstKey: Math.max(0, Math.floor((i * size - window + 1) / size) * size),
+  }));
+  // All blocks cut at the same places, or none of them at all: gradients of keys are then summed stretch by stretch.
+  const longest = Math.max(...blocks.map(({ firstKey, end }) => end - firstKey));
+  const cuts = longest > STRETCH ? Math.ceil(seq / STRETCH) : 1;
+  const length = longest > STRETCH ? STRETCH : seq;
+  return blocks.map(({ start, end, firstKey }) => ({
+    start,
+    end,
+    keys: Array.from({ length: cuts }, (_, i) => ({
+      start: Math.max(firstKey, i * length),
+      end: Math.min(end, (i + 1) * length),
+    })).filter((stretch) => stretch.start < stretch.end),
+  }));
 }
 
 interface BlockwiseOptions {
@@ -40,84 +67,132 @@ interface BlockwiseOptions {
 /** q [batch, heads, seq, headDim], k and v [batch, kvHeads, seq, headDim] with concrete sizes → [batch, heads, seq, headDim] */
 export function blockwiseAttention(q: Tensor, k: Tensor, v: Tensor, options: BlockwiseOptions): Tensor {
   const [output] = customGradient(
-    (query, key, value) => [forward(query as Tensor, key as Tensor, value as Tensor, options)],
-    ({ inputs: [query, key, value], outputs: [out], gradients: [dOut] }) =>
-      backward(query as Tensor, key as Tensor, value as Tensor, out as Tensor, dOut as Tensor, options),
+    (query, key, value) => forward(query as Tensor, key as Tensor, value as Tensor, options),
+    ({ inputs: [query, key, value], outputs, gradients: [dOut] }) =>
+      backward(query as Tensor, key as Tensor, value as Tensor, outputs as ForwardResults, dOut as Tensor, options),
   )(q, k, v);
   return output as Tensor;
 }
 
-function forward(q: Tensor, k: Tensor, v: Tensor, options: BlockwiseOptions): Tensor {
-  const outputs = blocksOf(q, options.mask).map((block) => {
-    const { weights } = blockWeights(queriesOf(q, block), keysOf(k, block), block, options);
-    return ungroup(matmul(weights, keysOf(v, block)), q);
+/** The attention [batch, heads, seq, headDim]; of each row its highest score and Σ exp(score − highest), [batch, heads, seq, 1]. */
+type ForwardResults = readonly [out: Tensor, highest: Tensor, total: Tensor];
+
+/** Dao et al. 2022, algorithm 1; a row is divided by its total at the end. */
+function forward(q: Tensor, k: Tensor, v: Tensor, options: BlockwiseOptions): ForwardResults {
+  const blocks = blocksOf(q, options).map((block) => {
+    const queries = group(part(q, block), k);
+    const rows = block.keys
+      .map((stretch) => ({ stretch, ...blockScores(queries, part(k, stretch), block, stretch, options) }))
+      .reduce<Rows | undefined>((soFar, { stretch, scores }) => withStretch(soFar, scores, part(v, stretch)), undefined) as Rows;
+    return [div(rows.mixed, rows.total), rows.highest, rows.total].map((x) => ungroup(x, q));
   });
-  return concat(outputs, 2);
+  return [0, 1, 2].map((i) =>
+    concat(
+      blocks.map((results) => results[i] as Tensor),
+      2,
+    ),
+  ) as unknown as ForwardResults;
 }
+
+/** What the keys so far make of the rows of a block, [batch, kvHeads, group · block, headDim or 1]. */
+interface Rows {
+  readonly highest: Tensor;
+  /** Σ exp(score − highest) */
+  readonly total: Tensor;
+  /** Σ exp(score − highest) · value */
+  readonly mixed: Tensor;
+}
+
+/** Online softmax (Milakov and Gimelshein 2018): what is there shrinks when a higher score comes. */
+function withStretch(soFar: Rows | undefined, scores: Tensor, values: Tensor): Rows {
+  const highestHere = max(scores, alongKeys);
+  const highest = soFar ? maximum(soFar.highest, highestHere) : highestHere;
+  const weights = exp(sub(scores, highest));
+  const here = { highest, total: sum(weights, alongKeys), mixed: matmul(weights, values) };
+  if (!soFar) return here;
+  const shrink = exp(sub(soFar.highest, highest));
+  return {
+    highest,
+    total: add(mul(soFar.total, shrink), here.total),
+    mixed: add(mul(soFar.mixed, shrink), here.mixed),
+  };
+}
+
+const alongKeys = { axes: [3], keepDims: true };
 
 /** Dao et al. 2022, algorithm 4, with softmax's gradient written as weights · (dWeights − Σ dOut·out). */
-function backward(q: Tensor, k: Tensor, v: Tensor, out: Tensor, dOut: Tensor, options: BlockwiseOptions): readonly Tensor[] {
-  const { scale, mask } = options;
-  const blocks = blocksOf(q, mask);
+function backward(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  [out, highest, total]: ForwardResults,
+  dOut: Tensor,
+  options: BlockwiseOptions,
+): readonly Tensor[] {
+  const { scale } = options;
   // Behind the barrier nothing can be taken from the forward pass and kept in memory all the while.
   const [lateQ, lateK, lateV] = [q, k, v].map((x) => barrier(x, dOut)) as [Tensor, Tensor, Tensor];
-  const delta = sum(mul(dOut, out), { axes: [3], keepDims: true }); // [batch, heads, seq, 1]
+  // Weights are exp(score − highest) / total; rows are divided where they are narrow.
+  const dRows = div(dOut, total);
+  const delta = sum(mul(dRows, out), alongKeys);
   const dQ: Tensor[] = [];
-  const dK: Tensor[] = [];
-  const dV: Tensor[] = [];
-  for (const block of blocks) {
-    // One block at a time: each waits for what was made of the one before.
-    const queries = barrier(queriesOf(lateQ, block), ...[dQ, dK, dV].flatMap((made) => made.slice(-1)));
-    const keys = keysOf(lateK, block);
-    const { weights, bend } = blockWeights(queries, keys, block, options); // [batch, kvHeads, group · block, keys]
-    const dBlock = group(queriesOf(dOut, block), k);
-    dV.push(matmul(weights, dBlock, { transposeA: true }));
-    const dWeights = matmul(dBlock, keysOf(lateV, block), { transposeB: true });
-    const dCapped = mul(weights, sub(dWeights, group(queriesOf(delta, block), k)));
-    const dScores = bend ? mul(dCapped, bend) : dCapped;
-    dQ.push(ungroup(matmul(dScores, keys, { scale }), q));
-    dK.push(matmul(dScores, group(queries, k), { transposeA: true, scale }));
+  const dK = new SumOfStretches();
+  const dV = new SumOfStretches();
+  let before: readonly Tensor[] = [];
+  for (const block of blocksOf(q, options)) {
+    const [dBlock, deltaBlock, highestBlock] = [dRows, delta, highest].map((x) => group(part(x, block), k)) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    let dQueries: Tensor | undefined;
+    for (const stretch of block.keys) {
+      // One pair at a time: each waits for what was made of the one before.
+      const queries = barrier(group(part(lateQ, block), k), ...before);
+      const [keys, values] = [part(lateK, stretch), part(lateV, stretch)];
+      const { scores, bend } = blockScores(queries, keys, block, stretch, options);
+      const weights = exp(sub(scores, highestBlock));
+      const dWeights = matmul(dBlock, values, { transposeB: true });
+      const dCapped = mul(weights, sub(dWeights, deltaBlock));
+      const dScores = bend ? mul(dCapped, bend) : dCapped;
+      const dHere = matmul(dScores, keys, { scale });
+      dQueries = dQueries ? add(dQueries, dHere) : dHere;
+      before = [
+        dQueries,
+        dK.add(matmul(dScores, queries, { transposeA: true, scale }), stretch),
+        dV.add(matmul(weights, dBlock, { transposeA: true }), stretch),
+      ];
+    }
+    dQ.push(ungroup(dQueries as Tensor, q));
   }
-  const summed = mask.window === undefined ? sumOfPrefixes : (parts: readonly Tensor[]) => sumOfStretches(parts, blocks);
-  return [concat(dQ, 2), summed(dK), summed(dV)];
+  return [concat(dQ, 2), dK.result(), dV.result()];
 }
 
-function blocksOf(q: Tensor, { window = Number.POSITIVE_INFINITY }: Mask): readonly Block[] {
-  const seq = q.size(2) as number;
-  const size = BLOCK * Math.ceil(seq / (MOST_BLOCKS * BLOCK));
-  return Array.from({ length: Math.ceil(seq / size) }, (_, i) => ({
-    start: i * size,
-    end: Math.min(seq, (i + 1) * size),
-    from: Math.max(0, Math.floor((i * size - window + 1) / size) * size),
-  }));
-}
+const blocksOf = (q: Tensor, { mask }: BlockwiseOptions): readonly Block[] => attentionBlocks(q.size(2) as number, mask.window);
 
-const queriesOf = (x: Tensor, { start, end }: Block): Tensor => slice(x, 2, start, end);
-const keysOf = (x: Tensor, { from, end }: Block): Tensor => slice(x, 2, from, end);
+/** Some places of [batch, heads, seq, n]. */
+const part = (x: Tensor, { start, end }: Stretch): Tensor => slice(x, 2, start, end);
 
-interface BlockWeights {
-  /** Attention weights of a block's queries over the keys from its first to its end: [batch, kvHeads, group · block, keys] */
-  readonly weights: Tensor;
+interface BlockScores {
+  /** Of a block's queries with a stretch of keys: [batch, kvHeads, group · block, keys] */
+  readonly scores: Tensor;
   /** What the soft cap makes of a small change of a score, 1 − tanh², where there is one. */
   readonly bend?: Tensor | undefined;
 }
 
-/** @param queries and keys of the block */
-function blockWeights(queries: Tensor, blockKeys: Tensor, { start, end, from }: Block, options: BlockwiseOptions): BlockWeights {
-  const { scale, softCap, slopes } = options;
-  const scores = matmul(group(queries, blockKeys), blockKeys, { transposeB: true, scale });
-  const [batch, kvHeads, rows, keys] = scores.shape as unknown as readonly [Dim, number, number, number];
-  const size = end - start;
+/** @param queries of the block, grouped, and keys of the stretch */
+function blockScores(queries: Tensor, keys: Tensor, block: Block, stretch: Stretch, options: BlockwiseOptions): BlockScores {
+  const { scale, softCap, slopes, mask } = options;
+  const scores = matmul(queries, keys, { transposeB: true, scale });
+  const [batch, kvHeads, rows, width] = scores.shape as unknown as readonly [Dim, number, number, number];
+  const size = block.end - block.start;
   const bent = softCap === undefined ? undefined : tanh(div(scores, softCap));
-  let byQuery = reshape(bent && softCap !== undefined ? mul(bent, softCap) : scores, [batch, kvHeads, rows / size, size, keys]);
-  if (slopes) byQuery = add(byQuery, alibiBias(slopes, kvHeads, keys));
+  let byQuery = reshape(bent && softCap !== undefined ? mul(bent, softCap) : scores, [batch, kvHeads, rows / size, size, width]);
+  if (slopes) byQuery = add(byQuery, alibiBias(slopes, kvHeads, width, block.end - stretch.end));
   // The places that blocks inside a window have in common are counted from their first key: all then share one mask.
-  const shift = options.mask.window !== undefined && !options.mask.keys && !options.mask.segments ? from : 0;
-  const meeting = { firstQuery: start - shift, queries: size, firstKey: from - shift, keys };
-  return {
-    weights: softmax(reshape(masked(byQuery, options.mask, meeting), scores.shape)),
-    bend: bent && sub(1, square(bent)),
-  };
+  const shift = mask.window !== undefined && !mask.keys && !mask.segments ? stretch.start : 0;
+  const meeting = { firstQuery: block.start - shift, queries: size, firstKey: stretch.start - shift, keys: width };
+  return { scores: reshape(masked(byQuery, mask, meeting), scores.shape), bend: bent && sub(1, square(bent)) };
 }
 
 /** Query heads that share a key head become rows of one product: [batch, heads, n, d] → [batch, kvHeads, group · n, d] */
@@ -133,25 +208,31 @@ function ungroup(x: Tensor, q: Tensor): Tensor {
   return reshape(x, [batch, heads, -1, x.size(3)]);
 }
 
-/** Sums gradients of key prefixes of growing length: each is padded with zeros at the end. */
-function sumOfPrefixes(prefixes: readonly Tensor[]): Tensor {
-  const longest = prefixes.at(-1) as Tensor;
-  const total = longest.size(2) as number;
-  return prefixes.reduce((sumSoFar, prefix) => {
-    if (prefix === longest) return sumSoFar === longest ? longest : add(sumSoFar, longest);
-    const missing = total - (prefix.size(2) as number);
-    const padded = padAxis(prefix, 2, 0, missing);
-    return sumSoFar === longest ? padded : add(sumSoFar, padded);
-  }, longest);
-}
+/** A sum of [batch, heads, n, d] of stretches of the places, which begin and end no earlier than those that they overlap with. */
+class SumOfStretches {
+  private readonly pieces: (Stretch & { readonly sum: Tensor })[] = [];
 
-/** Sums gradients of stretches of keys that overlap a little, as those behind a window do: block by block. */
-function sumOfStretches(stretches: readonly Tensor[], blocks: readonly Block[]): Tensor {
-  const chunks = blocks.map(({ start, end }) => {
-    const parts = blocks.flatMap(({ from, end: last }, i) =>
-      from <= start && end <= last ? [slice(stretches[i] as Tensor, 2, start - from, end - from)] : [],
+  /** @returns the sum of all there is so far in the stretch */
+  add(x: Tensor, { start, end }: Stretch): Tensor {
+    const overlap = this.pieces.findIndex((piece) => piece.start <= start && start < piece.end);
+    if (overlap < 0) {
+      this.pieces.push({ start, end, sum: x });
+      return x;
+    }
+    const before = this.pieces[overlap] as Stretch & { readonly sum: Tensor };
+    // No later stretch comes back to what lies in front of this one.
+    const done = start - before.start;
+    const common = done > 0 ? slice(before.sum, 2, done, before.end - before.start) : before.sum;
+    const total = add(padAxis(common, 2, 0, end - before.end), x);
+    const front = done > 0 ? [{ start: before.start, end: start, sum: slice(before.sum, 2, 0, done) }] : [];
+    this.pieces.splice(overlap, 1, ...front, { start, end, sum: total });
+    return total;
+  }
+
+  result(): Tensor {
+    return concat(
+      this.pieces.toSorted((a, b) => a.start - b.start).map(({ sum }) => sum),
+      2,
     );
-    return parts.reduce((a, b) => add(a, b));
-  });
-  return concat(chunks, 2);
+  }
 }

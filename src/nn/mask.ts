@@ -1,7 +1,7 @@
 /** Which keys a query may see. */
 
 import { ShapeError } from "../errors.js";
-import { addDims, type Dim, sameDim } from "../graph/dim.js";
+import { addDims, type Dim, isStaticShape, sameDim } from "../graph/dim.js";
 import { constant } from "../graph/leaves.js";
 import { add, sub } from "../graph/ops/arithmetic.js";
 import { and, equal, greaterEqual, less, or } from "../graph/ops/compare.js";
@@ -54,11 +54,13 @@ export function masked(scores: Tensor, mask: Mask, meeting: Meeting): Tensor {
 function visibility({ causal: isCausal, window, sinks = 0, keys: real, segments }: Mask, meeting: Meeting): Tensor | undefined {
   const { firstQuery, queries, firstKey, keys } = meeting;
   const conditions: Tensor[] = [];
-  if (isCausal || window !== undefined) {
+  const hidesLater = isCausal && !allBefore(meeting);
+  const hidesFar = window !== undefined && !allWithin(window, meeting);
+  if (hidesLater || hidesFar) {
     const queryPlaces = reshape(range(queries, "int32", firstQuery), [queries, 1]);
     const keyPlaces = range(keys, "int32", firstKey);
-    if (isCausal) conditions.push(greaterEqual(queryPlaces, keyPlaces));
-    if (window !== undefined) {
+    if (hidesLater) conditions.push(greaterEqual(queryPlaces, keyPlaces));
+    if (hidesFar) {
       const near = less(sub(queryPlaces, keyPlaces), window);
       conditions.push(sinks > 0 ? or(near, less(keyPlaces, sinks)) : near);
     }
@@ -71,6 +73,15 @@ function visibility({ causal: isCausal, window, sinks = 0, keys: real, segments 
   }
   return conditions.length ? conditions.reduce((a, b) => and(a, b)) : undefined;
 }
+
+/** No key comes after the first query, as far as the sizes are known. */
+const allBefore = ({ firstQuery, firstKey, keys }: Meeting): boolean =>
+  isStaticShape([firstQuery, firstKey, keys]) && (firstKey as number) + (keys as number) - 1 <= (firstQuery as number);
+
+/** The last query sees the first key, as far as the sizes are known. */
+const allWithin = (window: number, { firstQuery, queries, firstKey }: Meeting): boolean =>
+  isStaticShape([firstQuery, queries, firstKey]) &&
+  (firstQuery as number) + (queries as number) - 1 - (firstKey as number) < window;
 
 /** The columns of x [batch, keys] from `first` on. */
 function part(x: Tensor, first: Dim, count: Dim): Tensor {
