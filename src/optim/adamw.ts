@@ -1,11 +1,11 @@
 /** Adam with decoupled weight decay. */
 
 import { ArgumentError } from "../errors.js";
-import { add, div, exp, mul, sqrt, square, sub } from "../graph/ops/arithmetic.js";
+import { add, div, exp, mul, neg, sqrt, square, sub } from "../graph/ops/arithmetic.js";
 import type { Tensor } from "../graph/tensor.js";
 import { Variable } from "../graph/variable.js";
 import type { Module } from "../nn/module.js";
-import { type ClippedGradient, Optimizer, type OptimizerOptions, type UpdateUnit } from "./optimizer.js";
+import { type ClippedGradient, Optimizer, type OptimizerOptions, type UnitUpdate, type UpdateUnit } from "./optimizer.js";
 
 export interface AdamWOptions extends OptimizerOptions {
   /** Decay rates of the running means of gradients and of their squares. Default [0.9, 0.95]. */
@@ -68,7 +68,7 @@ export class AdamW extends Optimizer {
     this.#correction = { second, both: div(second, oneMinusPower(this.#beta1)) };
   }
 
-  protected updateUnit(unit: UpdateUnit, value: Tensor, { gradient, scale }: ClippedGradient, learningRate: Tensor): Tensor {
+  protected updateUnit(unit: UpdateUnit, { gradient, scale }: ClippedGradient, learningRate: Tensor): UnitUpdate {
     const { learningRateScale, weightDecay } = unit;
     const { first, second } = this.#moments.get(unit) as Moments;
     const correction = this.#correction as { second: Tensor; both: Tensor };
@@ -78,9 +78,10 @@ export class AdamW extends Optimizer {
     const newSecond = add(mul(second, this.#beta2), square(mul(gradient, mul(scale, Math.sqrt(1 - this.#beta2)))));
     // m̂ / (√v̂ + ε) with both corrections moved to scalars: √(1−β₂ᵗ)/(1−β₁ᵗ) · m / (√v + ε·√(1−β₂ᵗ)).
     const direction = div(newFirst, add(sqrt(newSecond), mul(correction.second, this.#epsilon)));
-    const kept = weightDecay === 0 ? value : mul(value, sub(1, mul(rate, weightDecay)));
     first.assign(newFirst);
     second.assign(newSecond);
-    return sub(kept, mul(direction, mul(rate, correction.both)));
+    // The sign is the scalar's: OpenVINO tells a difference as a sum with −1 times the other.
+    const change = mul(direction, mul(neg(rate), correction.both));
+    return weightDecay === 0 ? { change } : { kept: sub(1, mul(rate, weightDecay)), change };
   }
 }

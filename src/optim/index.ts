@@ -7,6 +7,7 @@ export {
   type OptimizerOptions,
   type ParameterGroup,
   type Trained,
+  type UnitUpdate,
   type UpdateOptions,
   type UpdateResult,
   type UpdateUnit,

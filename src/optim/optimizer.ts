@@ -83,6 +83,14 @@ export interface ClippedGradient {
   readonly scale: Tensor;
 }
 
+/** The new value is `value · kept + change`. */
+export interface UnitUpdate {
+  /** A scalar. Default 1. */
+  readonly kept?: Tensor;
+  /** Of the unit's shape. */
+  readonly change: Tensor;
+}
+
 export abstract class Optimizer {
   readonly trained: readonly Trained[];
   protected readonly units: readonly UpdateUnit[];
@@ -109,8 +117,8 @@ export abstract class Optimizer {
     this.#accumulatedWeight = new Variable([], { name: "accumulatedWeight" });
   }
 
-  /** Records what the optimizer's state for one unit becomes; returns the unit's new value. */
-  protected abstract updateUnit(unit: UpdateUnit, value: Tensor, gradient: ClippedGradient, learningRate: Tensor): Tensor;
+  /** Records what the optimizer's state for one unit becomes; returns what is done to its parameters. */
+  protected abstract updateUnit(unit: UpdateUnit, gradient: ClippedGradient, learningRate: Tensor): UnitUpdate;
 
   /** Records what state that belongs to no unit becomes, such as the step count; called before the units. */
   protected abstract beginUpdate(): void;
@@ -132,9 +140,13 @@ export abstract class Optimizer {
   /** Records one step: gradients of the scalar `loss`, clipping, and what each parameter becomes. */
   update(loss: Tensor, options: UpdateOptions): UpdateResult {
     const gradients = this.#gradients(loss);
-    // All in the order of parameters: that of units is another one when there are several groups.
-    const all = this.trained.map(({ parameter }) => gradients.get(parameter) as Tensor);
-    return this.#apply(this.#ofUnits(gradients), this.units.length < all.length ? [join(all)] : all, options);
+    const ofUnits = this.#ofUnits(gradients);
+    // Vectors are there for the update; to lay all gradients end to end once more would copy them.
+    const all =
+      this.units.length < this.trained.length
+        ? [...ofUnits.values()].sort((a, b) => lengthOf(a) - lengthOf(b))
+        : this.trained.map(({ parameter }) => gradients.get(parameter) as Tensor);
+    return this.#apply(ofUnits, all, options);
   }
 
   /**
@@ -190,10 +202,11 @@ export abstract class Optimizer {
     const rate = learningRate instanceof Tensor ? learningRate : constant(learningRate);
     this.beginUpdate();
     for (const [unit, gradient] of gradients) {
-      const value = this.updateUnit(unit, join(unit.parameters), { gradient, scale }, rate);
-      const parts = takeApart(value, unit.parameters);
+      const { kept, change } = this.updateUnit(unit, { gradient, scale }, rate);
+      // Parameters are not laid end to end: that would copy each before and after.
+      const changes = takeApart(change, unit.parameters);
       unit.parameters.forEach((parameter, i) => {
-        parameter.assign(parts[i] as Tensor);
+        parameter.assign(add(kept ? mul(parameter, kept) : parameter, changes[i] as Tensor));
       });
     }
     return { gradientNorm };
@@ -230,6 +243,8 @@ const join = (tensors: readonly Tensor[]): Tensor =>
         0,
       );
 
+const lengthOf = ({ shape }: Tensor): number => elementCount(shape as readonly number[]);
+
 /** The opposite of `join`: tensors of the parameters' shapes. */
 function takeApart(value: Tensor, parameters: readonly Parameter[]): readonly Tensor[] {
   if (parameters.length === 1) return [value];
@@ -240,9 +255,8 @@ function takeApart(value: Tensor, parameters: readonly Parameter[]): readonly Te
 /**
  * Σ of all squares, added from the last gradient to the first. Gradients of the last layers are made first, and an engine
  * that computes on demand (ONNX Runtime does, operands that were recorded last before others) then makes each gradient as
- * soon as it can be made, so that what it is made from can be forgotten (likewise when all are laid end to end). Added the
- * other way round, the 29 M-parameter
- * step of `bench train` holds 1 GB more.
+ * soon as it can be made, so that what it is made from can be forgotten (likewise when they are laid end to end: the longest
+ * vector is the last). Added the other way round, the 29 M-parameter step of `bench train` holds 1 GB more.
  */
 function squaredNorm(gradients: readonly Tensor[]): Tensor {
   return gradients.map((gradient) => sumOfSquares(gradient)).reduceRight((total, square) => add(square, total));
