@@ -86,11 +86,21 @@ export function fromOniguruma(source: string): string {
     } else if (character === ")") {
       if (ignoringCaseAbove.at(-1) === --depth) ignoringCaseAbove.pop();
       result += ")";
-    } else if (character === "+" && /[+*?}]/.test(source[i - 1] ?? "") && source[i - 2] !== "\\") {
+    } else if (character === "+" && /(?<!\\)[+*?]$/.test(source.slice(0, i))) {
       // a possessive quantifier
+    } else if (character === "+" && /\{\d*,?\d*\}$/.test(source.slice(0, i))) {
+      result = repeatedInterval(result);
     } else result += foldCase(character, ignoringCaseAbove.length > 0, false);
   }
   return result;
+}
+
+/** After `{n,m}` a plus is no mark of possession: the interval repeats, which makes n or more where no number is left out. */
+function repeatedInterval(source: string): string {
+  const [whole = "", least = "", comma, most = ""] = /\{(\d*)(,?)(\d*)\}$/.exec(source) ?? [];
+  const [from, to] = [Number(least), comma ? (most === "" ? Number.POSITIVE_INFINITY : Number(most)) : Number(least)];
+  if (to < 2 * from - 1) throw new Error(`it repeats the interval ${whole}`);
+  return `${source.slice(0, -whole.length)}{${from},}`;
 }
 
 function foldCase(character: string, ignoringCase: boolean, inClass: boolean): string {
