@@ -1,4 +1,4 @@
-"""Tokenizers as Llama 2 and Gemma have them: trained by SentencePiece, brought to tokenizer.json by transformers, with their ids.
+"""Tokenizers as Llama 2, Gemma and T5 have them: trained by SentencePiece, brought to tokenizer.json by transformers, with their ids.
 
 Setup and run, in a folder outside the repository for the environment:
   python3 -m venv <folder> && <folder>/bin/pip install "transformers==4.57.3" sentencepiece tokenizers protobuf
@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import sentencepiece
-from transformers import GemmaTokenizerFast, LlamaTokenizerFast
+from transformers import GemmaTokenizerFast, LlamaTokenizerFast, T5TokenizerFast
 
 PATH = Path(__file__).parent / "golden" / "sentencepiece-tokenizers.json"
 
@@ -35,20 +35,20 @@ TEXTS = [
     "",
 ]
 
+# A few of the rules that SentencePiece's own sets consist of: code points, and what they become.
+RULES = {"\t": " ", "\n": " ", "\u00a0": " ", "\u3000": " ", "\ufb01": "fi", "\uff21": "A", "e\u0301": "\u00e9", "\u00ad": ""}
+
 
 def train(kind: str, **options) -> bytes:
     model = io.BytesIO()
+    usual = {"vocab_size": 420, "byte_fallback": True, "remove_extra_whitespaces": False, "normalization_rule_name": "identity"}
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(STORY.split("\n")),
         model_writer=model,
         model_type=kind,
-        vocab_size=420,
-        byte_fallback=True,
         split_digits=True,
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
         minloglevel=2,
-        **options,
+        **(usual | options),
     )
     return model.getvalue()
 
@@ -66,10 +66,16 @@ def describe(fast, data: bytes, folder: Path, **options) -> dict:
 
 
 gemma_ids = {"pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3, "bos_piece": "<bos>", "eos_piece": "<eos>"}
+t5_ids = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
 with tempfile.TemporaryDirectory() as name:
+    rules = Path(name) / "rules.tsv"
+    code_points = lambda text: " ".join(f"{ord(character):X}" for character in text)
+    rules.write_text("".join(f"{code_points(text)}\t{code_points(result)}\n" for text, result in RULES.items()))
+    unigram = {"vocab_size": 140, "byte_fallback": False, "remove_extra_whitespaces": True, "normalization_rule_tsv": str(rules)}
     tokenizers = {
         "llama": describe(LlamaTokenizerFast, train("bpe"), Path(name), add_prefix_space=True),
         "gemma": describe(GemmaTokenizerFast, train("bpe", add_dummy_prefix=False, **gemma_ids), Path(name)),
+        "t5": describe(T5TokenizerFast, train("unigram", **unigram, **t5_ids), Path(name), extra_ids=2, add_prefix_space=True),
     }
 
 versions = {"python": platform.python_version()} | {name: version(name) for name in ("sentencepiece", "tokenizers", "transformers")}

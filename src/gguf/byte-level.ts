@@ -1,24 +1,22 @@
 /** Byte-level BPE: what of a `tokenizer.json` a GGUF file holds, and the other way round. */
 
 import { TsumikiError } from "../errors.js";
-import type { TokenizerJson } from "../tokenizer/tokenizer-json.js";
+import { gpt2Pattern, llama3Pattern, qwenPattern } from "../tokenizer/pipeline/scanners.js";
+import type { Stage, TokenizerJson } from "../tokenizer/tokenizer-json.js";
 import { type GgufTokenizer, tokenTypes } from "./gguf-tokenizer.js";
 
-/** How a text is split into words before it is tokenized: llama.cpp knows these by name, `tokenizer.json` by expression. */
-const splits: Readonly<Record<string, string>> = {
-  "llama-bpe":
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-  qwen2:
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+/**
+ * How a text is split into words before it is tokenized: llama.cpp knows these by name, `tokenizer.json` by expressions, each of
+ * which splits what the ones before it left whole (https://github.com/ggml-org/llama.cpp/blob/master/src/llama-vocab.cpp).
+ */
+const splits: Readonly<Record<string, readonly string[]>> = {
+  "gpt-2": [gpt2Pattern],
+  "llama-bpe": [llama3Pattern],
+  qwen2: [qwenPattern],
+  smollm: ["\\p{N}", gpt2Pattern],
+  // Also of files that name none.
+  default: ["[\\p{P}\\$\\+<=>\\^~\\|]+", gpt2Pattern, "\\p{N}+", "[0-9][0-9][0-9]"],
 };
-
-interface ByteLevelStage {
-  readonly type: string;
-  readonly add_prefix_space?: boolean;
-  readonly use_regex?: boolean;
-  readonly pretokenizers?: readonly ByteLevelStage[];
-  readonly pattern?: { readonly Regex?: string };
-}
 
 /**
  * What a file holds of it besides what it holds of every tokenizer.
@@ -32,28 +30,36 @@ export function byteLevelOf(json: TokenizerJson): Pick<GgufTokenizer, "model" | 
     type?: string;
   };
   if ((type !== undefined && type !== "BPE") || Array.isArray(vocab)) throw notByteLevel("its model is not BPE");
-  const pre = splitName(json.pre_tokenizer as ByteLevelStage | null);
+  // Composed characters are what texts have anyway; llama.cpp leaves the others as they are.
+  if (json.normalizer !== null && json.normalizer.type !== "NFC")
+    throw notByteLevel(`it normalizes texts by ${json.normalizer.type}`);
+  const pre = splitName(json.pre_tokenizer);
   return { model: "gpt2", pre, merges: (merges ?? []).map((merge) => (typeof merge === "string" ? merge : merge.join(" "))) };
 }
 
-function splitName(stage: ByteLevelStage | null): string {
-  const stages = stage?.type === "Sequence" ? (stage.pretokenizers ?? []) : stage ? [stage] : [];
+function splitName(preTokenizer: Stage | null): string {
+  const stages = preTokenizer?.type === "Sequence" ? (preTokenizer.pretokenizers as Stage[]) : preTokenizer ? [preTokenizer] : [];
   const byteLevel = stages.at(-1);
   if (byteLevel?.type !== "ByteLevel") throw notByteLevel("it does not go by bytes");
-  if (byteLevel.add_prefix_space) throw notByteLevel("it puts a space before each text, which llama.cpp does not");
-  if (stages.length === 1 && byteLevel.use_regex !== false) return "gpt-2";
-  const pattern = stages.length === 2 && stages[0]?.type === "Split" ? stages[0].pattern?.Regex : undefined;
-  const name = Object.keys(splits).find((known) => splits[known] === pattern);
-  if (name !== undefined && byteLevel.use_regex === false) return name;
-  throw notByteLevel(
-    `it splits texts in a way that llama.cpp has no name for; it has for those of GPT-2, ${Object.keys(splits).join(", ")}`,
-  );
+  if (byteLevel.add_prefix_space !== false) throw notByteLevel("it puts a space before each text, which llama.cpp does not");
+  const patterns = [...stages.slice(0, -1).map(patternOf), ...(byteLevel.use_regex === false ? [] : [gpt2Pattern])];
+  const name = Object.keys(splits).find((known) => String(splits[known]) === String(patterns));
+  if (name !== undefined) return name;
+  throw notByteLevel(`it splits texts in a way that llama.cpp has no name for; known are ${Object.keys(splits).join(", ")}`);
+}
+
+/** The expression by which a stage splits; undefined for other stages. */
+function patternOf({ type, pattern, behavior, invert, individual_digits: individual }: Stage): string | undefined {
+  if (type === "Digits") return individual === true ? "\\p{N}" : "\\p{N}+";
+  if (type !== "Split" || behavior !== "Isolated" || invert === true) return undefined;
+  return (pattern as { Regex?: string } | undefined)?.Regex;
 }
 
 const notByteLevel = (why: string): TsumikiError =>
   new TsumikiError(
     "TOKENIZER",
-    `This tokenizer cannot be written as GGUF: ${why}. Byte-level BPE can, as GPT-2, Llama 3 and Qwen 2 have it, and SentencePiece's BPE with bytes, as Llama 2 and Gemma have it.`,
+    `This tokenizer cannot be written as GGUF: ${why}. Byte-level BPE can, as GPT-2, Llama 3 and Qwen 2 have it, SentencePiece's ` +
+      "BPE with bytes, as Llama 2 and Gemma have it, and its Unigram, as T5 has it.",
   );
 
 /**
@@ -63,23 +69,20 @@ const notByteLevel = (why: string): TsumikiError =>
  */
 export function byteLevelJson({ pre, tokens, types, merges }: GgufTokenizer, source: string): object {
   const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true };
-  const pattern = splits[pre];
-  if (pre !== "gpt-2" && pre !== "default" && pattern === undefined)
+  const patterns = Object.hasOwn(splits, pre) ? splits[pre] : undefined;
+  if (!patterns)
     throw new TsumikiError(
       "TOKENIZER",
-      `${source} splits texts as ${JSON.stringify(pre)}; known are gpt-2, ${Object.keys(splits).join(", ")}.`,
+      `${source} splits texts as ${JSON.stringify(pre)}; known are ${Object.keys(splits).join(", ")}.`,
     );
+  const byRegex = patterns.at(-1) === gpt2Pattern;
+  const before = (byRegex ? patterns.slice(0, -1) : patterns).map((pattern) => ({
+    ...{ type: "Split", pattern: { Regex: pattern }, behavior: "Isolated", invert: false },
+  }));
+  const last = { ...byteLevel, use_regex: byRegex };
   return {
     normalizer: null,
-    pre_tokenizer: pattern
-      ? {
-          type: "Sequence",
-          pretokenizers: [
-            { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated", invert: false },
-            { ...byteLevel, use_regex: false },
-          ],
-        }
-      : { ...byteLevel, use_regex: true },
+    pre_tokenizer: before.length === 0 ? last : { type: "Sequence", pretokenizers: [...before, last] },
     decoder: { ...byteLevel, use_regex: true },
     model: {
       ...{ type: "BPE", dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null },

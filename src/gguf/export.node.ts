@@ -10,7 +10,8 @@ import type { CausalLM } from "../models/causal-lm.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { bytesOf, checkRows, type WritableType, writableTypes } from "./element-types.js";
 import { architectureOfModel, type GgufArchitecture, ggufName, reorderRows, rotatedHeads, settingNames } from "./layout.js";
-import { factorsName, frequencyFactors, ropeThetaOf } from "./rope.js";
+import { bool, float32, float32s, int32s, type MetadataEntry, signedBytes, text, texts, uint32 } from "./metadata.js";
+import { type GgufRope, ggufRope, headDimOf, ropeThetaOf, rotaryDimOf } from "./rope.js";
 import { ggufTokenizer } from "./tokenizer.js";
 
 export type GgufDType = keyof typeof writableTypes;
@@ -20,12 +21,6 @@ export interface ExportGgufOptions {
   readonly dtype?: GgufDType;
   /** What the file says its model is called. */
   readonly name?: string;
-}
-
-interface Entry {
-  readonly type: GGUFValueType;
-  readonly value: unknown;
-  readonly subType?: GGUFValueType;
 }
 
 interface TensorPlan {
@@ -54,13 +49,14 @@ export async function exportGguf(
     );
   const config = configOf(model);
   const architecture = architectureOfModel(model.modelType);
-  const tensors = planTensors(model, config, architecture, writableTypes[dtype]);
-  const entries = new Map<string, Entry>([
+  const rope = ggufRope(config, architecture.name);
+  const tensors = [...planTensors(model, config, architecture, writableTypes[dtype]), ...planTables(rope)];
+  const entries = new Map<string, MetadataEntry>([
     ["general.architecture", text(architecture.name)],
     ["general.name", text(name)],
     ["general.alignment", uint32(alignment)],
     ["general.file_type", uint32(writableTypes[dtype].fileType)],
-    ...modelEntries(config, architecture),
+    ...modelEntries(config, rope).map(([key, entry]) => [`${architecture.name}.${key}`, entry] as const),
     ...tokenizerEntries(tokenizer, model.vocabSize),
   ]);
   const header = headerBytes(entries, tensors);
@@ -78,27 +74,23 @@ export async function exportGguf(
 const alignment = 32;
 const padding = (bytes: number): number => (alignment - (bytes % alignment)) % alignment;
 
-const text = (value: string): Entry => ({ type: GGUFValueType.STRING, value });
-const uint32 = (value: number): Entry => ({ type: GGUFValueType.UINT32, value });
-const float32 = (value: number): Entry => ({ type: GGUFValueType.FLOAT32, value });
-const bool = (value: boolean): Entry => ({ type: GGUFValueType.BOOL, value });
-const list = (subType: GGUFValueType, value: readonly unknown[]): Entry => ({ type: GGUFValueType.ARRAY, subType, value });
-
-function modelEntries(config: HuggingFaceConfig, { name }: GgufArchitecture): (readonly [string, Entry])[] {
+/** Entries without the architecture before their names. */
+function modelEntries(config: HuggingFaceConfig, rope: GgufRope): (readonly [string, MetadataEntry])[] {
   refuseSettings(config);
   const number = (key: string) => config[key] as number;
-  const headDim = number("head_dim") ?? number("hidden_size") / number("num_attention_heads");
-  const settings = Object.entries(settingNames).map(([key, from]): [string, Entry] => {
+  const headDim = headDimOf(config);
+  const settings = Object.entries(settingNames).map(([key, from]): [string, MetadataEntry] => {
     const value = from === "head_dim" ? headDim : number(from);
     return [key, from === "rms_norm_eps" ? float32(value) : uint32(value)];
   });
   return [
     ...settings,
-    ["attention.value_length", uint32(headDim)] as const,
-    ["rope.dimension_count", uint32(headDim)] as const,
-    ["rope.freq_base", float32(ropeThetaOf(config))] as const,
-    ["vocab_size", uint32(number("vocab_size"))] as const,
-  ].map(([key, entry]) => [`${name}.${key}`, entry] as const);
+    ["attention.value_length", uint32(headDim)],
+    ["rope.dimension_count", uint32(rotaryDimOf(config))],
+    ["rope.freq_base", float32(ropeThetaOf(config))],
+    ...Object.entries(rope.entries),
+    ["vocab_size", uint32(number("vocab_size"))],
+  ];
 }
 
 /** What llama.cpp would compute in another way, in silence. */
@@ -112,22 +104,24 @@ function refuseSettings(config: HuggingFaceConfig): void {
     throw new TsumikiError("CONFIG", `llama.cpp has no place for ${refused.join(" and ")} in such a model.`);
 }
 
-function tokenizerEntries(tokenizer: Tokenizer, vocabSize: number): (readonly [string, Entry])[] {
+function tokenizerEntries(tokenizer: Tokenizer, vocabSize: number): (readonly [string, MetadataEntry])[] {
   const gguf = ggufTokenizer(tokenizer, vocabSize);
-  const { model, pre, tokens, types, merges, scores, spacePrefix, addBos, addEos, chatTemplate } = gguf;
+  const { model, pre, tokens, types, merges, scores, spacePrefix, mergesSpaces, charsmap, addBos, addEos, chatTemplate } = gguf;
   const ids = { bos: gguf.bosId, eos: gguf.eosId, padding: gguf.padId, unknown: gguf.unknownId };
-  const optional: readonly (readonly [string, Entry | undefined])[] = [
+  const optional: readonly (readonly [string, MetadataEntry | undefined])[] = [
     ...Object.entries(ids).map(([name, id]) => [`ggml.${name}_token_id`, id === undefined ? undefined : uint32(id)] as const),
-    ["ggml.merges", model === "gpt2" ? list(GGUFValueType.STRING, merges) : undefined],
-    ["ggml.scores", scores && list(GGUFValueType.FLOAT32, scores)],
+    ["ggml.merges", model === "gpt2" ? texts(merges) : undefined],
+    ["ggml.scores", scores && float32s(scores)],
     ["ggml.add_space_prefix", spacePrefix === undefined ? undefined : bool(spacePrefix)],
+    ["ggml.remove_extra_whitespaces", mergesSpaces === undefined ? undefined : bool(mergesSpaces)],
+    ["ggml.precompiled_charsmap", charsmap && signedBytes(charsmap)],
     ["chat_template", chatTemplate === undefined ? undefined : text(chatTemplate)],
   ];
-  const entries: readonly (readonly [string, Entry])[] = [
+  const entries: readonly (readonly [string, MetadataEntry])[] = [
     ["ggml.model", text(model)],
     ["ggml.pre", text(pre)],
-    ["ggml.tokens", list(GGUFValueType.STRING, tokens)],
-    ["ggml.token_type", list(GGUFValueType.INT32, types)],
+    ["ggml.tokens", texts(tokens)],
+    ["ggml.token_type", int32s(types)],
     ["ggml.add_bos_token", bool(addBos)],
     ["ggml.add_eos_token", bool(addEos)],
     ...optional.flatMap(([key, entry]) => (entry ? [[key, entry] as const] : [])),
@@ -144,7 +138,7 @@ function planTensors(
   const variables = checkpointVariables(model);
   const homeless = [...variables.keys()].filter((name) => ggufName(name) === undefined);
   if (homeless.length > 0) throw new TsumikiError("CONFIG", `llama.cpp has no place for ${homeless.join(", ")}.`);
-  const plans = [...variables].map(([name, variable]): TensorPlan => {
+  return [...variables].map(([name, variable]): TensorPlan => {
     const type: WritableType = variable.shape.length > 1 ? matrixType : writableTypes.float32;
     checkRows(type, name, variable.shape.at(-1) as number);
     return {
@@ -154,11 +148,13 @@ function planTensors(
       values: () => valuesOf(name, variable, config, architecture),
     };
   });
-  const factors = frequencyFactors(config, architecture.name);
-  if (factors)
-    plans.push({ name: factorsName, shape: [factors.length], type: writableTypes.float32, values: async () => factors });
-  return plans;
 }
+
+const planTables = ({ tables }: GgufRope): TensorPlan[] =>
+  Object.entries(tables).map(([name, table]) => ({
+    ...{ name, shape: [table.length], type: writableTypes.float32 },
+    values: async () => table,
+  }));
 
 async function valuesOf(
   name: string,
@@ -174,7 +170,7 @@ async function valuesOf(
 }
 
 /** Metadata, the places of the tensors, and zeros up to the first of them. */
-function headerBytes(entries: ReadonlyMap<string, Entry>, tensors: readonly TensorPlan[]): Uint8Array {
+function headerBytes(entries: ReadonlyMap<string, MetadataEntry>, tensors: readonly TensorPlan[]): Uint8Array {
   const metadata = {
     version: { value: 3, type: GGUFValueType.UINT32 },
     tensor_count: { value: BigInt(tensors.length), type: GGUFValueType.UINT64 },

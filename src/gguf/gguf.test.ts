@@ -15,11 +15,13 @@ import { int32 } from "../program/signature.js";
 import { type Tokenizer, tokenizerFromJson, trainTokenizer } from "../tokenizer/index.js";
 import { exportGguf, type GgufDType, importGguf } from "./index.js";
 import { reorderRows } from "./layout.js";
+import { metadataReader } from "./metadata.js";
 
 const llamaCpp = await findLlamaCpp();
 const absent = "absent" in llamaCpp ? llamaCpp.absent : undefined;
 const generator = fileURLToPath(new URL("../../test/peers/llama-cpp-generate.mjs", import.meta.url));
 
+const prompt = "having little or no money in my purse, I thought I would sail about";
 const story =
   "Call me Ishmael. Some years ago, never mind how long precisely, having little or no money in my purse, and nothing particular to interest me on shore, I thought I would sail about a little and see the watery part of the world. ".repeat(
     3,
@@ -38,6 +40,10 @@ afterAll(() => rm(folder, { recursive: true }));
 
 const sizes = { vocab_size: 320, hidden_size: 64, intermediate_size: 96, num_hidden_layers: 2, num_attention_heads: 4 };
 const base = { ...sizes, num_key_value_heads: 2, max_position_embeddings: 64, initializer_range: 0.4, rms_norm_eps: 1e-5 };
+const stretched = { factor: 4, original_max_position_embeddings: 16 };
+const longrope = {
+  ...{ rope_type: "longrope", short_factor: [1, 1, 1, 1, 1.5, 2, 3, 4], long_factor: [1, 1, 2, 3, 4, 5, 6, 8] },
+};
 const configs: Readonly<Record<string, object>> = {
   llama: { model_type: "llama", ...base },
   "llama, tied": { model_type: "llama", ...base, tie_word_embeddings: true, rope_theta: 500 },
@@ -54,6 +60,23 @@ const configs: Readonly<Record<string, object>> = {
   mistral: { model_type: "mistral", ...base, sliding_window: null, head_dim: 32 },
   qwen2: { model_type: "qwen2", ...base },
   qwen3: { model_type: "qwen3", ...base, head_dim: 32 },
+  "llama, yarn": { model_type: "llama", ...base, rope_scaling: { rope_type: "yarn", ...stretched } },
+  "qwen2, yarn": {
+    ...{ model_type: "qwen2", ...base, rope_theta: 300 },
+    rope_scaling: { rope_type: "yarn", ...stretched, attention_factor: 1.4 },
+  },
+  "qwen3, linear": { model_type: "qwen3", ...base, rope_scaling: { rope_type: "linear", factor: 4 } },
+  // Texts and llama.cpp's context beyond the original context, and below it: either has its own divisors.
+  phi3: { model_type: "phi3", ...base, pad_token_id: null, rope_scaling: longrope, original_max_position_embeddings: 16 },
+  "phi3, short": {
+    ...{ model_type: "phi3", ...base, pad_token_id: null, partial_rotary_factor: 0.5 },
+    ...{ max_position_embeddings: 4096, original_max_position_embeddings: 1024 },
+    rope_scaling: { ...longrope, short_factor: [1, 1.5, 2, 4], long_factor: [2, 4, 6, 8] },
+  },
+  "llama, longrope": {
+    ...{ model_type: "llama", ...base },
+    rope_scaling: { ...longrope, original_max_position_embeddings: 16, attention_factor: 1.2 },
+  },
 };
 const make = (name: string): CausalLM => modelFromConfig(configs[name]).initialize(7);
 
@@ -83,13 +106,14 @@ describe.skipIf(absent !== undefined)(`llama.cpp${absent === undefined ? "" : ` 
     await exportGguf(make(name), tokenizer, path, { dtype });
     const model = dtype === "float32" ? make(name) : (await importGguf(path)).model;
     const url = "url" in llamaCpp ? llamaCpp.url : "";
-    const { stdout } = await promisify(execFile)(process.execPath, [generator, url, path, "having little money", "12"]);
+    const { stdout } = await promisify(execFile)(process.execPath, [generator, url, path, prompt, "12"]);
     const theirs = JSON.parse(stdout.trim().split("\n").at(-1) as string) as {
       prompt: number[];
       generated: number[];
       text: string;
     };
-    expect(theirs.prompt).toEqual([...tokenizer.encode("having little money")]);
+    expect(theirs.prompt).toEqual([...tokenizer.encode(prompt)]);
+    expect(theirs.prompt.length).toBeGreaterThan(16); // past the original context of those that are stretched
     const ours = await greedy(model, theirs.prompt, 12);
     expect(new Set(ours).size).toBeGreaterThan(2); // not the same token all the time
     // Where weights are integers, llama.cpp rounds what it multiplies them with to 8 bits too.
@@ -186,15 +210,30 @@ describe("what does not fit", () => {
     unknown.writeUInt32LE(16, unknown.indexOf(name) + name.length + 4 + 2 * 8);
     await writeFile(broken, unknown);
     await expect(importGguf(broken)).rejects.toThrow(
-      fails("CHECKPOINT", /blk\.1\.ffn_up\.weight is of type IQ2_XXS; known are F32, F16, .*Q6_K/),
+      fails(
+        "CHECKPOINT",
+        /blk\.1\.ffn_up\.weight is of type IQ2_XXS\n.*IQ2_XXS cannot be read here, only F32, F16, .*Q6_K.*: .*llama-quantize/,
+      ),
     );
     const renamed = Buffer.from(bytes.toString("latin1").replace("blk.1.ffn_up", "blk.1.fun_up"), "latin1");
     await writeFile(broken, renamed);
     await expect(importGguf(broken)).rejects.toThrow(
       fails("CHECKPOINT", /missing: blk\.1\.ffn_up\.weight\n.*not expected: blk\.1\.fun_up\.weight/),
     );
+    const untyped = Buffer.from(bytes.toString("latin1").replace("tokenizer.ggml.tokens", "tokenizer.ggml.tokenz"), "latin1");
+    await writeFile(broken, untyped);
+    await expect(importGguf(broken)).rejects.toThrow(fails("CHECKPOINT", /tokenizer\.ggml\.tokens is missing/));
     const foreign = Buffer.from(bytes.toString("latin1").replace("llama", "mamba"), "latin1");
     await writeFile(broken, foreign);
-    await expect(importGguf(broken)).rejects.toThrow(fails("CONFIG", /architecture "mamba"; known are llama, qwen2, qwen3/));
+    await expect(importGguf(broken)).rejects.toThrow(
+      fails("CONFIG", /architecture "mamba"; known are llama, qwen2, qwen3, phi3/),
+    );
+  });
+
+  it("is refused where an entry is of another type", () => {
+    const { text, number, numbers } = metadataReader({ "llama.a": 1, "llama.b": [1, "2"] }, "llama.", "x.gguf");
+    expect([number("a"), number("c")]).toEqual([1, undefined]);
+    expect(() => text("a")).toThrow(fails("CHECKPOINT", /x\.gguf is broken: its llama\.a should be a text/));
+    expect(() => numbers("b")).toThrow(fails("CHECKPOINT", /its llama\.b should be a list of numbers/));
   });
 });

@@ -14,12 +14,13 @@ import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { bytesOf, type ElementType, elementType, readableTypeNames } from "./element-types.js";
 import { tokenTypes } from "./gguf-tokenizer.js";
 import { architectureOfFile, type GgufArchitecture, ggufName, reorderRows, rotatedHeads, settingNames } from "./layout.js";
-import { factorsName, scalingOfFactors } from "./rope.js";
+import { type MetadataReader, metadataReader } from "./metadata.js";
+import { headDimOf, ropeScalingOf, ropeTables } from "./rope.js";
 import { tokenizerFromGguf } from "./tokenizer.js";
 
 export interface ImportedGguf {
   readonly model: CausalLM;
-  /** Undefined where the file has none, or one of another kind than byte-level BPE and SentencePiece's. */
+  /** Undefined where the file has none, or one of another kind than byte-level BPE, SentencePiece's BPE and its Unigram. */
   readonly tokenizer: Tokenizer | undefined;
 }
 
@@ -42,7 +43,10 @@ type Metadata = Readonly<Record<string, unknown>>;
 export async function importGguf(path: string): Promise<ImportedGguf> {
   const { metadata, tensors } = await readLayout(path);
   const architecture = architectureOfFile(metadata["general.architecture"], path);
-  const config = await withFactors(configFrom(metadata, architecture, tensors, path), tensors, path);
+  const settings = metadataReader(metadata, `${architecture.name}.`, path);
+  const tables = await takeTables(tensors, path);
+  const plain = configFrom(settings, architecture, tensors, path);
+  const config: HuggingFaceConfig = { ...plain, rope_scaling: ropeScalingOf(settings, tables, plain, path) ?? null };
   const model = modelFromConfig(config, path);
   const variables = new Map([...checkpointVariables(model)].map(([name, variable]) => [ggufName(name) ?? name, variable]));
   const checkpointNames = new Map([...checkpointVariables(model)].map(([name, variable]) => [variable, name]));
@@ -80,13 +84,17 @@ function placeTensors(
   path: string,
 ): Map<string, PlacedTensor> {
   const problems: string[] = [];
+  const unknownTypes = new Set<string>();
   const tensors = new Map<string, PlacedTensor>();
   for (const { name, shape: reversed, dtype, offset } of tensorInfos) {
     const type = elementType(dtype);
     const shape = reversed.map(Number).toReversed();
     if (tensors.has(name)) problems.push(`${name} is given twice`);
-    if (!type) problems.push(`${name} is of type ${GGMLQuantizationType[dtype] ?? dtype}; known are ${readableTypeNames}`);
-    else if ((shape.at(-1) ?? 0) % type.blockElements !== 0)
+    if (!type) {
+      const typeName = GGMLQuantizationType[dtype] ?? String(dtype);
+      problems.push(`${name} is of type ${typeName}`);
+      unknownTypes.add(typeName);
+    } else if ((shape.at(-1) ?? 0) % type.blockElements !== 0)
       problems.push(`${name} [${shape.join(", ")}] does not divide into blocks of ${type.name}`);
     else {
       const byteLength = bytesOf(type, elementCount(shape));
@@ -102,55 +110,55 @@ function placeTensors(
     if (before && byteOffset < before.byteOffset + before.byteLength)
       problems.push(`the data of ${previous} and ${name} overlap`);
   }
+  if (unknownTypes.size > 0)
+    problems.push(
+      `${[...unknownTypes].join(", ")} cannot be read here, only ${readableTypeNames}: write the file anew with llama.cpp's ` +
+        "llama-quantize --allow-requantize OLD NEW Q8_0, or take one in another quantization",
+    );
   if (problems.length === 0) return tensors;
   throw new TsumikiError("CHECKPOINT", `${path} cannot be read, and nothing of it was loaded.\n  ${problems.join("\n  ")}`);
 }
 
+/** The configuration, but for the scaling of rotary positions. */
 function configFrom(
-  metadata: Metadata,
+  metadata: MetadataReader,
   architecture: GgufArchitecture,
   tensors: ReadonlyMap<string, PlacedTensor>,
   path: string,
 ): HuggingFaceConfig {
-  const number = (key: string): number | undefined => {
-    const value = metadata[`${architecture.name}.${key}`];
-    return typeof value === "number" || typeof value === "bigint" ? Number(value) : undefined;
-  };
   const settings = Object.entries(settingNames).flatMap(([key, name]) => {
-    const value = number(key);
+    const value = metadata.number(key);
     return value === undefined ? [] : [[name, value]];
   });
-  const scaling = metadata[`${architecture.name}.rope.scaling.type`];
-  if (scaling !== undefined && scaling !== "none" && scaling !== "linear")
-    throw new TsumikiError(
-      "CONFIG",
-      `${path} scales its rotary positions as ${JSON.stringify(scaling)}; known are none and linear.`,
-    );
-  const embedding = tensors.get("token_embd.weight");
-  return {
+  const config: HuggingFaceConfig = {
     model_type: architecture.modelTypes[0],
     ...Object.fromEntries(settings),
-    vocab_size: embedding?.shape[0],
-    rope_theta: number("rope.freq_base") ?? 10_000,
-    ...(scaling === "linear" ? { rope_scaling: { rope_type: "linear", factor: number("rope.scaling.factor") } } : {}),
+    vocab_size: tensors.get("token_embd.weight")?.shape[0],
+    rope_theta: metadata.number("rope.freq_base") ?? 10_000,
     tie_word_embeddings: !tensors.has("output.weight"),
     attention_bias: tensors.has("blk.0.attn_output.bias"),
     mlp_bias: tensors.has("blk.0.ffn_up.bias"),
     hidden_act: "silu",
   };
+  const rotated = metadata.number("rope.dimension_count") ?? headDimOf(config);
+  if (rotated === headDimOf(config)) return config;
+  if (architecture.name === "phi3") return { ...config, partial_rotary_factor: rotated / headDimOf(config) };
+  throw new TsumikiError(
+    "CONFIG",
+    `${path} rotates ${rotated} of ${headDimOf(config)} features of a head, which a model of type ${architecture.name} here does not.`,
+  );
 }
 
-/** The configuration with what a table of rotary frequencies says, which is no parameter of the model. */
-async function withFactors(
-  config: HuggingFaceConfig,
-  tensors: Map<string, PlacedTensor>,
-  path: string,
-): Promise<HuggingFaceConfig> {
-  const factors = tensors.get(factorsName);
-  if (!factors) return config;
-  tensors.delete(factorsName);
-  const { data } = await homeInFile(path, factors, undefined).read();
-  return { ...config, rope_scaling: scalingOfFactors(data as Float32Array, config) };
+/** The tables of rotary frequencies, which are no parameters of the model, out of its tensors. */
+async function takeTables(tensors: Map<string, PlacedTensor>, path: string): Promise<Map<string, Float32Array>> {
+  const tables = new Map<string, Float32Array>();
+  for (const name of ropeTables) {
+    const table = tensors.get(name);
+    if (!table) continue;
+    tensors.delete(name);
+    tables.set(name, (await homeInFile(path, table, undefined).read()).data as Float32Array);
+  }
+  return tables;
 }
 
 function homeInFile(
@@ -187,31 +195,43 @@ async function readPart(path: string, offset: number, length: number): Promise<U
 }
 
 function readTokenizer(metadata: Metadata, path: string): Tokenizer | undefined {
-  const model = metadata["tokenizer.ggml.model"];
-  if (model !== "gpt2" && model !== "llama") return undefined;
-  const key = (name: string) => metadata[`tokenizer.ggml.${name}`];
-  const id = (name: string, as: string) => (key(name) === undefined ? {} : { [as]: Number(key(name)) });
-  const flag = (name: string, otherwise: boolean) => (typeof key(name) === "boolean" ? (key(name) as boolean) : otherwise);
-  const tokens = key("tokens") as string[];
-  const pre = (key("pre") as string | undefined) ?? "default";
-  const template = metadata["tokenizer.chat_template"];
+  const read = metadataReader(metadata, "tokenizer.", path);
+  const model = read.text("ggml.model");
+  if (model !== "gpt2" && model !== "llama" && model !== "t5") return undefined;
+  const tokens = read.texts("ggml.tokens");
+  if (!tokens) throw new TsumikiError("CHECKPOINT", `${path} has a tokenizer without tokens: tokenizer.ggml.tokens is missing.`);
+  const pre = read.text("ggml.pre") ?? "default";
+  const ids = { bosId: "bos", eosId: "eos", padId: "padding", unknownId: "unknown" };
+  const special = Object.entries(ids).flatMap(([name, key]) => {
+    const id = read.number(`ggml.${key}_token_id`) ?? defaultIds[model]?.[key];
+    // Files say −1 or 2³² − 1 where there is none.
+    return id === undefined || tokens[id] === undefined ? [] : [[name, id]];
+  });
+  if (model === "t5" && read.flag("ggml.treat_whitespace_as_suffix"))
+    throw new TsumikiError("TOKENIZER", `${path} puts spaces behind words instead of before them, which is not known here.`);
+  const charsmap = read.numbers("ggml.precompiled_charsmap");
+  const chatTemplate = read.text("chat_template");
   return tokenizerFromGguf(
     {
       ...{ model, pre, tokens },
-      types: (key("token_type") as number[] | undefined) ?? tokens.map(() => tokenTypes.normal),
-      merges: (key("merges") as string[] | undefined) ?? [],
-      ...(model === "llama"
-        ? { scores: (key("scores") as number[] | undefined) ?? [], spacePrefix: flag("add_space_prefix", true) }
-        : {}),
-      ...id("bos_token_id", "bosId"),
-      ...id("eos_token_id", "eosId"),
-      ...id("padding_token_id", "padId"),
-      ...id("unknown_token_id", "unknownId"),
-      // What llama.cpp does where the file does not say.
-      addBos: flag("add_bos_token", model === "llama" || pre === "llama-bpe"),
-      addEos: flag("add_eos_token", false),
-      ...(typeof template === "string" ? { chatTemplate: template } : {}),
+      types: read.numbers("ggml.token_type") ?? tokens.map(() => tokenTypes.normal),
+      merges: read.texts("ggml.merges") ?? [],
+      ...(model === "gpt2" ? {} : { scores: read.numbers("ggml.scores") ?? [] }),
+      // From here on, what llama.cpp does where the file does not say.
+      ...(model === "gpt2" ? {} : { spacePrefix: read.flag("ggml.add_space_prefix") ?? model === "llama" }),
+      ...(model === "t5" ? { mergesSpaces: read.flag("ggml.remove_extra_whitespaces") ?? false } : {}),
+      ...(charsmap ? { charsmap: Uint8Array.from(charsmap) } : {}),
+      ...Object.fromEntries(special),
+      addBos: read.flag("ggml.add_bos_token") ?? (model === "llama" || (model === "gpt2" && pre === "llama-bpe")),
+      addEos: read.flag("ggml.add_eos_token") ?? model === "t5",
+      ...(chatTemplate === undefined ? {} : { chatTemplate }),
     },
     path,
   );
 }
+
+/** Where a file names no special tokens. */
+const defaultIds: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  llama: { bos: 1, eos: 2, unknown: 0 },
+  t5: { eos: 1, unknown: 2, padding: 0 },
+};

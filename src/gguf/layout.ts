@@ -18,6 +18,7 @@ export const architectures: readonly GgufArchitecture[] = [
   { name: "llama", modelTypes: ["llama", "mistral"], interleaved: true },
   { name: "qwen2", modelTypes: ["qwen2"], interleaved: false },
   { name: "qwen3", modelTypes: ["qwen3"], interleaved: false },
+  { name: "phi3", modelTypes: ["phi3"], interleaved: false },
 ];
 
 export function architectureOfModel(modelType: string): GgufArchitecture {
@@ -42,9 +43,11 @@ const tensorNames: readonly (readonly [checkpoint: RegExp, gguf: string])[] = [
   [/^lm_head\.weight$/, "output.weight"],
   [/^model\.layers\.(\d+)\.input_layernorm\.weight$/, "blk.N.attn_norm.weight"],
   [/^model\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(weight|bias)$/, "blk.N.attn_X.Y"],
+  [/^model\.layers\.(\d+)\.self_attn\.qkv_proj\.weight$/, "blk.N.attn_qkv.weight"],
   [/^model\.layers\.(\d+)\.self_attn\.o_proj\.(weight|bias)$/, "blk.N.attn_output.X"],
   [/^model\.layers\.(\d+)\.self_attn\.([qk])_norm\.weight$/, "blk.N.attn_X_norm.weight"],
   [/^model\.layers\.(\d+)\.post_attention_layernorm\.weight$/, "blk.N.ffn_norm.weight"],
+  [/^model\.layers\.(\d+)\.mlp\.gate_up_proj\.weight$/, "blk.N.ffn_up.weight"],
   [/^model\.layers\.(\d+)\.mlp\.(gate|up|down)_proj\.(weight|bias)$/, "blk.N.ffn_X.Y"],
 ];
 

@@ -91,7 +91,15 @@ function prefixOf(json: TokenizerJson): boolean {
   const idle = pre === null || (pre.type === "Split" && (pre.pattern as { String?: string } | undefined)?.String === " ");
   if (known && replaces && idle) return prepends;
   const { replacement, prepend_scheme: scheme, split } = pre ?? ({} as Partial<Stage>);
-  if (stages.length === 0 && pre?.type === "Metaspace" && replacement === space && split === false) return scheme !== "never";
+  if (stages.length === 0 && pre?.type === "Metaspace" && replacement === space && split === false) {
+    if (scheme === "first")
+      throw new TsumikiError(
+        "TOKENIZER",
+        'This tokenizer cannot be written as GGUF: its prepend_scheme is "first", a space before the text alone, but llama.cpp puts ' +
+          'one behind every special token too. Where that is meant, set it to "always" in tokenizer.json; to have none, to "never".',
+      );
+    return scheme !== "never";
+  }
   throw notSentencePiece("its texts are normalized or split in another way");
 }
 

@@ -6,24 +6,22 @@ import { parseTokenizerJson, type TokenizerJson } from "../tokenizer/tokenizer-j
 import { byteLevelJson, byteLevelOf } from "./byte-level.js";
 import { type GgufTokenizer, tokenTypes } from "./gguf-tokenizer.js";
 import { isSentencePiece, sentencePieceJson, sentencePieceOf } from "./sentencepiece.js";
+import { isUnigram, unigramJson, unigramOf } from "./unigram.js";
 
 /**
  * What a file holds of a tokenizer.
  *
  * @param vocabSize rows of the model's embedding: further ids are filled up with tokens that nothing becomes
- * @throws TsumikiError TOKENIZER for one that is neither byte-level BPE with a split that llama.cpp knows nor SentencePiece's BPE
+ * @throws TsumikiError TOKENIZER for one that is neither byte-level BPE with a split that llama.cpp knows nor SentencePiece's
  */
 export function ggufTokenizer(tokenizer: Tokenizer, vocabSize: number): GgufTokenizer {
   const json = tokenizer.toJSON();
-  const { byteIds = [], ...kind } = isSentencePiece(json)
-    ? { pre: "default", ...sentencePieceOf(json, vocabSize) }
-    : { byteIds: undefined, ...byteLevelOf(json) };
+  const { byteIds = [], ...kind } = kindOf(json, vocabSize);
   if (tokenizer.vocabSize > vocabSize)
     throw new TsumikiError("TOKENIZER", `The tokenizer has ${tokenizer.vocabSize} tokens, but the model has ${vocabSize}.`);
   const tokens = Array.from({ length: vocabSize }, (_, id) => `[PAD${id}]`);
   const types: number[] = Array.from({ length: vocabSize }, () => tokenTypes.unused);
-  for (const [token, id] of Object.entries(json.model.vocab as Record<string, number>))
-    [tokens[id], types[id]] = [token, tokenTypes.normal];
+  for (const [token, id] of vocabularyOf(json)) [tokens[id], types[id]] = [token, tokenTypes.normal];
   for (const id of byteIds) types[id] = tokenTypes.byte;
   for (const { id, content, special } of json.added_tokens)
     [tokens[id], types[id]] = [content, special ? tokenTypes.control : tokenTypes.userDefined];
@@ -40,16 +38,27 @@ export function ggufTokenizer(tokenizer: Tokenizer, vocabSize: number): GgufToke
   };
 }
 
+function kindOf(json: TokenizerJson, vocabSize: number): Kind & { readonly byteIds?: readonly number[] } {
+  if (isUnigram(json)) return { pre: "default", ...unigramOf(json, vocabSize) };
+  return isSentencePiece(json) ? { pre: "default", ...sentencePieceOf(json, vocabSize) } : byteLevelOf(json);
+}
+
+/** What is not the same for all tokenizers. */
+type Kind = Pick<GgufTokenizer, "model" | "pre" | "merges" | "scores" | "spacePrefix" | "mergesSpaces" | "charsmap">;
+
+const vocabularyOf = ({ model: { vocab } }: TokenizerJson): readonly (readonly [token: string, id: number])[] =>
+  Array.isArray(vocab) ? vocab.map(([token], id) => [token, id] as const) : Object.entries(vocab);
+
 type SpecialIds = Pick<GgufTokenizer, "bosId" | "eosId" | "padId" | "unknownId">;
 
 function specialIds(tokenizer: Tokenizer): SpecialIds {
-  const { unk_token: unknown } = tokenizer.toJSON().model as { unk_token?: unknown };
+  const { unk_token: unknown, unk_id: unknownId } = tokenizer.toJSON().model as { unk_token?: unknown; unk_id?: number | null };
   const idOf = (token: unknown): number | undefined => {
     const text = typeof token === "object" && token !== null ? (token as { content?: unknown }).content : token;
     return typeof text === "string" ? tokenizer.tokenToId(text) : undefined;
   };
   const { bos_token, eos_token, pad_token } = tokenizer.config;
-  const ids = { bosId: idOf(bos_token), eosId: idOf(eos_token), padId: idOf(pad_token), unknownId: idOf(unknown) };
+  const ids = { bosId: idOf(bos_token), eosId: idOf(eos_token), padId: idOf(pad_token), unknownId: unknownId ?? idOf(unknown) };
   return Object.fromEntries(Object.entries(ids).filter(([, id]) => id !== undefined));
 }
 
@@ -74,7 +83,11 @@ export function tokenizerFromGguf(gguf: GgufTokenizer, source: string): Tokenize
         special(id) || types[id] === tokenTypes.userDefined ? [{ id, content, ...plain, special: special(id) }] : [],
       ),
       post_processor: templateOf(gguf),
-      ...(gguf.model === "llama" ? sentencePieceJson(gguf) : byteLevelJson(gguf, source)),
+      ...(gguf.model === "llama"
+        ? sentencePieceJson(gguf)
+        : gguf.model === "t5"
+          ? unigramJson(gguf)
+          : byteLevelJson(gguf, source)),
     },
     source,
   );
