@@ -26,6 +26,10 @@ afterAll(() => rm(folder, { recursive: true }));
 const sizes = { vocab_size: 280, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 2, num_attention_heads: 4 };
 const base = { ...sizes, num_key_value_heads: 2, max_position_embeddings: 64, initializer_range: 0.4 };
 const gpt2 = { model_type: "gpt2", vocab_size: 280, n_embd: 16, n_layer: 2, n_head: 2, n_positions: 64, initializer_range: 0.4 };
+const longrope = (original: number) => ({
+  ...{ pad_token_id: null, original_max_position_embeddings: original },
+  rope_scaling: { rope_type: "longrope", short_factor: [1, 2], long_factor: [2, 5], attention_factor: 1.2 },
+});
 const configs: Readonly<Record<string, object>> = {
   gpt2,
   llama: { model_type: "llama", ...base },
@@ -35,6 +39,9 @@ const configs: Readonly<Record<string, object>> = {
   gemma3_text: { model_type: "gemma3_text", ...base, head_dim: 8, query_pre_attn_scalar: 8, sliding_window: 4 },
   // Positions from the mask, not from position_ids.
   bloom: { model_type: "bloom", vocab_size: 280, hidden_size: 16, n_layer: 2, n_head: 2, initializer_range: 0.4 },
+  // Texts all beyond the original context, and all within it: LongRoPE has divisors for either.
+  phi3: { model_type: "phi3", ...base, ...longrope(1) },
+  "phi3 within its original context": { model_type: "phi3", ...base, ...longrope(32) },
   qwen3_moe: { model_type: "qwen3_moe", ...base, head_dim: 8, num_experts: 4, num_experts_per_tok: 2, moe_intermediate_size: 8 },
 };
 
