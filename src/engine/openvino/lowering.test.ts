@@ -2,11 +2,13 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import "../../graph/index.js";
+import { grad } from "../../graph/gradient.js";
 import type { Graph } from "../../graph/graph.js";
 import { elementCount, fromNumbers, type HostArray, toNumbers } from "../../graph/host-array.js";
 import { constant, input } from "../../graph/leaves.js";
-import { rope, sumOfSquares } from "../../graph/ops/index.js";
+import { rmsNorm, rope, scatterAdd, sin, sum, sumOfSquares } from "../../graph/ops/index.js";
 import { namedRandom } from "../../graph/random.js";
+import type { Tensor } from "../../graph/tensor.js";
 import type { Engine, EngineBuffer } from "../engine.js";
 import { modelSource } from "../model-source.js";
 import { evaluate } from "../reference/interpret.js";
@@ -66,9 +68,50 @@ describe.skipIf(absent)(absent ?? "OpenVINO's forms of operators", () => {
     expect(layerTypes).not.toContain("Split");
   });
 
-  it.each([2 ** 16, 2 ** 17 + 6, 100_003])("add up the squares of a vector of %i elements", async (length) => {
-    const x = input("x", "float32", [length]);
-    const { error } = await compute(graphOf({ x }, { y: sumOfSquares(x) }), new Map([["x", randomArray("x", [length])]]));
+  it.each([[2 ** 16], [2 ** 17 + 6], [100_003], [300, 511], [3, 64, 1024]])("add up the squares of %j", async (...shape) => {
+    const x = input("x", "float32", shape);
+    const { error } = await compute(graphOf({ x }, { y: sumOfSquares(x) }), new Map([["x", randomArray("x", shape)]]));
     expect(error).toBeLessThan(1e-4);
+  });
+
+  it("normalize rows of any length without writing their squares", async () => {
+    const x = input("x", "float32", [3, 40]);
+    const [dx] = grad(sum(sin(rmsNorm(x, undefined, { epsilon: 1e-5 }))), [x]) as [Tensor];
+    const rows = randomArray("x", [3, 40]);
+    // A row of zeros, one of tiny and one of huge numbers.
+    const data = Float32Array.from(
+      rows.data as Float32Array,
+      (value, i) => value * ([0, 1e-4, 1e6][Math.floor(i / 40)] as number),
+    );
+    const { error, layerTypes } = await compute(graphOf({ x }, { y: dx }), new Map([["x", { ...rows, data } as HostArray]]));
+    expect(error).toBeLessThan(1e-4);
+    expect(layerTypes).toContain("ReduceL2");
+  });
+
+  it("lose no update of a row that many are added to", async () => {
+    const [table, count, width] = [5, 20_000, 48];
+    const inputs = {
+      x: input("x", "float32", [table, width]),
+      indices: input("indices", "int32", [count]),
+      updates: input("updates", "float32", [count, width]),
+    };
+    const feeds = new Map<string, HostArray>([
+      ["x", randomArray("x", [table, width])],
+      [
+        "indices",
+        fromNumbers(
+          "int32",
+          [count],
+          Array.from({ length: count }, (_, i) => (i % 3) + 1),
+        ),
+      ],
+      ["updates", fromNumbers("float32", [count, width], new Array(count * width).fill(1))],
+    ]);
+    const graph = graphOf(inputs, { y: scatterAdd(inputs.x, inputs.indices, inputs.updates) });
+    for (let run = 0; run < 5; run++) {
+      const { error, layerTypes } = await compute(graph, feeds);
+      expect(error).toBeLessThan(1e-6);
+      expect(layerTypes).toContain("ScatterNDUpdate");
+    }
   });
 });
