@@ -218,7 +218,7 @@ describe("a config.json that cannot be followed", () => {
     expect(refused({ rope_parameters: null, rope_scaling: { type: "llama3", factor: 2 } })).toMatch(
       /llama3 needs it[\s\S]*low_freq_factor/,
     );
-    expect(refused({ num_key_value_heads: 3 })).toMatch(/4 query heads cannot share 3 key heads/);
+    expect(refused({ num_key_value_heads: 3 })).toMatch(/numAttentionHeads 4 cannot be shared by numKeyValueHeads 3 evenly/);
     expect(refused({ model_type: "smollm3", no_rope_layers: [1] })).toMatch(/noRopeLayers tells about 1 of 2 layers/);
   });
 

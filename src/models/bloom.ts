@@ -18,6 +18,7 @@ import { Embedding } from "../nn/linear.js";
 import { Module } from "../nn/module.js";
 import { LayerNorm } from "../nn/norm.js";
 import { CausalLM, causalMask, type ForwardOptions, renamed } from "./causal-lm.js";
+import { checkShared } from "./settings-check.js";
 
 /** Names as in Hugging Face's `BloomConfig`. */
 export interface BloomOptions {
@@ -84,6 +85,7 @@ export class Bloom extends CausalLM {
       initializerRange: 0.02,
       ...options,
     };
+    checkShared("Bloom", { hiddenSize: config.hiddenSize }, { nHead: config.nHead });
     const norm = () => new LayerNorm(config.hiddenSize, { epsilon: config.layerNormEpsilon });
     this.#config = config;
     this.wordEmbeddings = new Embedding(config.vocabSize, config.hiddenSize, { initializer: normal(config.initializerRange) });

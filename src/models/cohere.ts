@@ -19,6 +19,7 @@ import { HeadLayerNorm, LayerNorm } from "../nn/norm.js";
 import { parallelBlocks } from "../nn/residual.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
 import { CausalLM, causalMask, contextOf, type ForwardOptions, type LayerType, rotaryOf } from "./causal-lm.js";
+import { checkHeads, checkLayers } from "./settings-check.js";
 
 /** Names as in Hugging Face's `CohereConfig` and `Cohere2Config`. */
 export interface CohereOptions {
@@ -78,8 +79,8 @@ function complete(options: CohereOptions): CohereConfig {
   };
   if (isSecond ? config.useQkNorm : config.slidingWindow !== null || config.layerTypes !== null)
     throw new ArgumentError(`Cohere: a ${modelType} model has no ${isSecond ? "useQkNorm" : "slidingWindow and layerTypes"}.`);
-  if (config.layerTypes && config.layerTypes.length < numHiddenLayers)
-    throw new ArgumentError(`Cohere: layerTypes tells about ${config.layerTypes.length} of ${numHiddenLayers} layers.`);
+  checkLayers("Cohere", numHiddenLayers, { layerTypes: config.layerTypes });
+  checkHeads("Cohere", config);
   return config;
 }
 

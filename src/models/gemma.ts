@@ -20,6 +20,7 @@ import { OffsetRMSNorm } from "../nn/norm.js";
 import { sandwichNorm } from "../nn/residual.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
 import { CausalLM, causalMask, contextOf, type ForwardOptions, type LayerType, rotaryOf } from "./causal-lm.js";
+import { checkHeads, checkLayers } from "./settings-check.js";
 
 /** Names as in Hugging Face's `Gemma2Config` and `Gemma3TextConfig`. */
 export interface GemmaOptions {
@@ -79,8 +80,8 @@ function complete(options: GemmaOptions): GemmaConfig {
     initializerRange: 0.02,
     ...options,
   };
-  if (config.layerTypes.length < config.numHiddenLayers)
-    throw new ArgumentError(`Gemma: layerTypes tells about ${config.layerTypes.length} of ${config.numHiddenLayers} layers.`);
+  checkLayers("Gemma", config.numHiddenLayers, { layerTypes: config.layerTypes });
+  checkHeads("Gemma", config);
   if (config.modelType === "gemma2" && config.ropeLocalBaseFreq !== null)
     throw new ArgumentError("Gemma: in a gemma2 all layers have the same wavelengths; ropeLocalBaseFreq belongs to gemma3_text.");
   return config;

@@ -17,6 +17,7 @@ import { Module } from "../nn/module.js";
 import { LayerNorm } from "../nn/norm.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
 import { CausalLM, causalMask, contextOf, type ForwardOptions, renamed, rotaryOf } from "./causal-lm.js";
+import { checkHeads } from "./settings-check.js";
 
 /** Names as in Hugging Face's `GPTNeoXConfig`. */
 export interface GPTNeoXOptions {
@@ -100,6 +101,7 @@ export class GPTNeoX extends CausalLM {
       initializerRange: 0.02,
       ...options,
     };
+    checkHeads("GPTNeoX", config);
     const { vocabSize, hiddenSize, numHiddenLayers } = config;
     const initializer = normal(config.initializerRange);
     this.#config = config;

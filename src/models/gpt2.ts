@@ -21,6 +21,7 @@ import { Embedding } from "../nn/linear.js";
 import { Module } from "../nn/module.js";
 import { LayerNorm } from "../nn/norm.js";
 import { CausalLM, causalMask, type ForwardOptions, positionsOf } from "./causal-lm.js";
+import { checkShared } from "./settings-check.js";
 
 /** Names as in Hugging Face's `GPT2Config`. */
 export interface GPT2Options {
@@ -64,8 +65,7 @@ function complete(options: GPT2Options): GPT2Config {
   };
   if (config.vocabSize < 2)
     throw new ArgumentError(`GPT2: a vocabulary needs at least 2 tokens, but vocabSize is ${config.vocabSize}.`);
-  if (nEmbd % config.nHead !== 0)
-    throw new ArgumentError(`GPT2: nEmbd ${nEmbd} cannot be shared by ${config.nHead} heads evenly.`);
+  checkShared("GPT2", { nEmbd }, { nHead: config.nHead });
   return config;
 }
 

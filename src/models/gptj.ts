@@ -17,6 +17,7 @@ import { Module } from "../nn/module.js";
 import { LayerNorm } from "../nn/norm.js";
 import { Rotary } from "../nn/rotary.js";
 import { CausalLM, causalMask, type ForwardOptions, positionsOf, renamed } from "./causal-lm.js";
+import { checkRotation, checkShared } from "./settings-check.js";
 
 /** Names as in Hugging Face's `GPTJConfig`. */
 export interface GPTJOptions {
@@ -87,7 +88,9 @@ export class GPTJ extends CausalLM {
       initializerRange: 0.02,
       ...options,
     };
-    const { vocabSize, nEmbd, nLayer } = config;
+    const { vocabSize, nEmbd, nHead, nLayer, rotaryDim } = config;
+    checkShared("GPTJ", { nEmbd }, { nHead });
+    checkRotation("GPTJ", { rotaryDim, headDim: nEmbd / nHead, settings: { rotaryDim, nEmbd, nHead } });
     const initializer = normal(config.initializerRange);
     this.#config = config;
     this.wte = new Embedding(vocabSize, nEmbd, { initializer });

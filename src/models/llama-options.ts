@@ -4,6 +4,7 @@ import { ArgumentError } from "../errors.js";
 import type { ActivationName } from "../nn/feed-forward.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
 import type { LayerType } from "./causal-lm.js";
+import { checkHeads, checkLayers } from "./settings-check.js";
 
 /** Names as in Hugging Face's `LlamaConfig`, where it has the setting. */
 export interface LlamaOptions {
@@ -142,15 +143,9 @@ export function completeLlama(options: LlamaOptions): LlamaConfig {
   };
   if (config.vocabSize < 2)
     throw new ArgumentError(`Llama: a vocabulary needs at least 2 tokens, but vocabSize is ${config.vocabSize}.`);
-  if (!Number.isInteger(config.headDim) || config.headDim % 2 !== 0)
-    throw new ArgumentError(
-      `Llama: rotary positions need an even headDim, but it is ${config.headDim} (hiddenSize ${hiddenSize}, ${numAttentionHeads} heads).`,
-    );
-  for (const setting of ["layerTypes", "noRopeLayers"] as const) {
-    const perLayer = config[setting];
-    if (perLayer && perLayer.length < config.numHiddenLayers)
-      throw new ArgumentError(`Llama: ${setting} tells about ${perLayer.length} of ${config.numHiddenLayers} layers.`);
-  }
+  const { headDim, ...plain } = config;
+  checkHeads("Llama", headDim === hiddenSize / numAttentionHeads ? plain : config);
+  checkLayers("Llama", config.numHiddenLayers, { layerTypes: config.layerTypes, noRopeLayers: config.noRopeLayers });
   return config;
 }
 

@@ -15,6 +15,7 @@ import { Module } from "../nn/module.js";
 import { RMSNorm } from "../nn/norm.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
 import { CausalLM, causalMask, contextOf, type ForwardOptions, rotaryOf } from "./causal-lm.js";
+import { checkHeads } from "./settings-check.js";
 
 /** Names as in Hugging Face's `Olmo2Config`. */
 export interface Olmo2Options {
@@ -89,6 +90,7 @@ export class Olmo2 extends CausalLM {
       initializerRange: 0.02,
       ...options,
     };
+    checkHeads("Olmo2", config);
     const { vocabSize, hiddenSize, numHiddenLayers } = config;
     const initializer = normal(config.initializerRange);
     this.#config = config;

@@ -5,7 +5,6 @@
  * in Phi 4 mini a part of each head's features is not rotated.
  */
 
-import { ArgumentError } from "../errors.js";
 import { add, mul } from "../graph/ops/arithmetic.js";
 import { split } from "../graph/ops/shape-slice.js";
 import type { Tensor } from "../graph/tensor.js";
@@ -19,6 +18,7 @@ import { Module } from "../nn/module.js";
 import { RMSNorm } from "../nn/norm.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
 import { CausalLM, causalMask, contextOf, type ForwardOptions, rotaryOf } from "./causal-lm.js";
+import { checkHeads } from "./settings-check.js";
 
 /** Names as in Hugging Face's `Phi3Config`. */
 export interface Phi3Options {
@@ -149,9 +149,8 @@ export class Phi3 extends CausalLM {
       initializerRange: 0.02,
       ...options,
     };
-    const { vocabSize, hiddenSize, numAttentionHeads: heads, numKeyValueHeads: kvHeads } = config;
-    if (hiddenSize % heads !== 0 || heads % kvHeads !== 0)
-      throw new ArgumentError(`Phi3: ${heads} query heads of a width of ${hiddenSize} cannot share ${kvHeads} key heads evenly.`);
+    checkHeads("Phi3", config);
+    const { vocabSize, hiddenSize } = config;
     this.#config = config;
     this.embedTokens = new Embedding(vocabSize, hiddenSize, { initializer: normal(config.initializerRange) });
     this.layers = Array.from({ length: config.numHiddenLayers }, () => new Phi3Layer(config));

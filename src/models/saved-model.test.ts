@@ -200,7 +200,7 @@ describe("a directory that does not fit is refused whole", () => {
     await expect(loadModel(directory)).rejects.toThrow(fails("CONFIG", /n_layer[\s\S]*activation_function/));
     await write({ n_head: 3 });
     await expect(loadModel(directory)).rejects.toThrow(
-      fails("CONFIG", /config\.json: GPT2: nEmbd 8 cannot be shared by 3 heads/),
+      fails("CONFIG", /config\.json: GPT2: nEmbd 8 cannot be shared by nHead 3 evenly/),
     );
     await writeFile(join(directory, "config.json"), '{"model_type": "gp');
     await expect(loadModel(directory)).rejects.toThrow(fails("CONFIG", /config\.json is not JSON; it may be truncated/));

@@ -24,7 +24,7 @@ const base = {
   num_hidden_layers: count,
   num_attention_heads: count,
   num_key_value_heads: count.nullish(),
-  logit_scale: z.number().default(0.0625),
+  logit_scale: z.number().positive().default(0.0625),
   layer_norm_eps: epsilon.default(1e-5),
   hidden_act: activation.default("silu"),
   attention_bias: flag(false),

@@ -38,7 +38,10 @@ export function architecture<S extends z.ZodType, M extends CausalLM>(
 }
 
 export const count = z.int().positive();
-export const share = z.number().min(0).max(1);
+/** Of values that are dropped. */
+export const share = z.number().min(0).lt(1);
+/** Of a head's features that are rotated. */
+export const rotaryShare = z.number().min(0).max(1);
 export const epsilon = z.number().positive();
 export const flag = (value: boolean) => z.boolean().default(value);
 
@@ -71,14 +74,14 @@ const rope = z
     /** What `rope_type` was called first. */
     type: z.enum(ropeTypes).nullish(),
     rope_theta: positive.nullish(),
-    partial_rotary_factor: share.nullish(),
+    partial_rotary_factor: rotaryShare.nullish(),
     factor: positive.nullish(),
     original_max_position_embeddings: count.nullish(),
     attention_factor: positive.nullish(),
     beta_fast: positive.nullish(),
     beta_slow: positive.nullish(),
-    mscale: z.number().nullish(),
-    mscale_all_dim: z.number().nullish(),
+    mscale: z.number().min(0).nullish(),
+    mscale_all_dim: z.number().min(0).nullish(),
     truncate: z.boolean().nullish(),
     low_freq_factor: positive.nullish(),
     high_freq_factor: positive.nullish(),
@@ -105,7 +108,7 @@ type Rope = z.output<typeof rope>;
 
 export const ropeEntries = {
   rope_theta: positive.nullish(),
-  partial_rotary_factor: share.nullish(),
+  partial_rotary_factor: rotaryShare.nullish(),
   rope_scaling: rope,
   rope_parameters: rope,
   max_position_embeddings: count,

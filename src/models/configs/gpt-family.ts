@@ -18,6 +18,7 @@ import {
   ropeAsEntries,
   ropeEntries,
   ropeSettings,
+  rotaryShare,
   share,
   snakeKeys,
   withoutRope,
@@ -107,7 +108,7 @@ export const gptNeoX = architecture(
     initializer_range: deviation,
     /** What `rope_theta` and `partial_rotary_factor` were called first. */
     rotary_emb_base: z.number().positive().nullish(),
-    rotary_pct: share.nullish(),
+    rotary_pct: rotaryShare.nullish(),
     ...ropeEntries,
     max_position_embeddings: count.default(2048),
   }),

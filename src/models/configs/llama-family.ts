@@ -1,6 +1,7 @@
 /** `config.json` of the Llama-style decoders. */
 
 import * as z from "zod";
+import { ArgumentError } from "../../errors.js";
 import type { LayerType } from "../causal-lm.js";
 import { Llama } from "../llama.js";
 import type { LlamaConfig, LlamaExperts, LlamaModelType, LlamaOptions } from "../llama-options.js";
@@ -117,6 +118,13 @@ const windowEntries = ({ slidingWindow, layerTypes, numHiddenLayers }: LlamaConf
 const biases = { attention_bias: flag(false), mlp_bias: flag(false) };
 const biasEntries = ({ attentionBias, mlpBias }: LlamaConfig) => ({ attention_bias: attentionBias, mlp_bias: mlpBias });
 
+/** How many experts a token goes through. Throws an ArgumentError where there are fewer. `among`: `{ num_local_experts: 8 }` */
+function chosen(num_experts_per_tok: number, among: Readonly<Record<string, number>>): number {
+  const [[name, count]] = Object.entries(among) as [[string, number]];
+  if (num_experts_per_tok <= count) return num_experts_per_tok;
+  throw new ArgumentError(`num_experts_per_tok is ${num_experts_per_tok}, but ${name} is ${count}.`);
+}
+
 const mixtralExperts = {
   num_local_experts: count.default(8),
   num_experts_per_tok: count.default(2),
@@ -169,9 +177,11 @@ const minimind = {
 
 function minimindOptions(config: Base & z.output<z.ZodObject<typeof minimind>>): Partial<LlamaOptions> {
   const isSecond = config.n_routed_experts != null;
+  if (!config.use_moe) return { queryKeyNorm: !isSecond, experts: null };
+  const count = config.n_routed_experts ?? config.num_experts ?? 4;
   const experts: LlamaExperts = {
-    count: config.n_routed_experts ?? config.num_experts ?? 4,
-    perToken: config.num_experts_per_tok,
+    count,
+    perToken: chosen(config.num_experts_per_tok, { [isSecond ? "n_routed_experts" : "num_experts"]: count }),
     intermediateSize: isSecond ? config.intermediate_size : (config.moe_intermediate_size ?? config.intermediate_size),
     // The second leaves a single expert its probability.
     normalizeWeights: config.norm_topk_prob && !(isSecond && config.num_experts_per_tok === 1),
@@ -180,7 +190,7 @@ function minimindOptions(config: Base & z.output<z.ZodObject<typeof minimind>>):
     balancing: isSecond ? config.aux_loss_alpha / config.num_experts_per_tok : config.router_aux_loss_coef,
     balancedBy: isSecond && config.seq_aux ? "text" : "layer",
   };
-  return { queryKeyNorm: !isSecond, experts: config.use_moe ? experts : null };
+  return { queryKeyNorm: !isSecond, experts };
 }
 
 function minimindEntries({ queryKeyNorm, experts, ropeScaling }: LlamaConfig): HuggingFaceConfig {
@@ -274,7 +284,7 @@ export const llamaFamily: Readonly<Record<LlamaModelType, Architecture>> = {
       slidingWindow: config.sliding_window ?? null,
       experts: {
         count: config.num_local_experts,
-        perToken: config.num_experts_per_tok,
+        perToken: chosen(config.num_experts_per_tok, { num_local_experts: config.num_local_experts }),
         intermediateSize: config.intermediate_size,
         normalizeWeights: true,
         balancing: config.router_aux_loss_coef,
@@ -293,18 +303,23 @@ export const llamaFamily: Readonly<Record<LlamaModelType, Architecture>> = {
     "qwen3_moe",
     "Qwen3MoeForCausalLM",
     { max_position_embeddings: count.default(32_768), ...qwenExperts },
-    (config) => ({
-      attentionBias: config.attention_bias,
-      slidingWindow: config.use_sliding_window ? (config.sliding_window ?? null) : null,
-      experts: {
-        count: config.num_experts ?? config.num_local_experts ?? 128,
-        perToken: config.num_experts_per_tok,
-        intermediateSize: config.moe_intermediate_size,
-        normalizeWeights: config.norm_topk_prob,
-        denseLayers: denseLayers(config.num_hidden_layers, config.decoder_sparse_step, config.mlp_only_layers ?? []),
-        balancing: config.router_aux_loss_coef,
-      },
-    }),
+    (config) => {
+      const { num_experts, num_local_experts } = config;
+      const count = num_experts ?? num_local_experts ?? 128;
+      const name = num_experts == null && num_local_experts != null ? "num_local_experts" : "num_experts";
+      return {
+        attentionBias: config.attention_bias,
+        slidingWindow: config.use_sliding_window ? (config.sliding_window ?? null) : null,
+        experts: {
+          count,
+          perToken: chosen(config.num_experts_per_tok, { [name]: count }),
+          intermediateSize: config.moe_intermediate_size,
+          normalizeWeights: config.norm_topk_prob,
+          denseLayers: denseLayers(config.num_hidden_layers, config.decoder_sparse_step, config.mlp_only_layers ?? []),
+          balancing: config.router_aux_loss_coef,
+        },
+      };
+    },
     (config) => ({
       attention_bias: config.attentionBias,
       use_sliding_window: config.slidingWindow !== null,
