@@ -1,5 +1,6 @@
 import { readChatTemplateFiles } from "#platform/chat/files";
 import { TsumikiError } from "../errors.js";
+import { templatesOf } from "../tokenizer/chat-templates.js";
 import { type ChatTemplate, chatTemplate } from "./template.js";
 
 /** What a model's folder says about its conversations. */
@@ -20,7 +21,10 @@ export interface ChatTemplateFiles {
  */
 export async function loadChatTemplate(source: string): Promise<ChatTemplate> {
   const files = await readChatTemplateFiles(source);
-  const named = namedTemplates(files);
+  const named = new Map(templatesOf(files.config));
+  // As transformers has it, files come before the config.
+  if (files.template !== undefined) named.set("default", files.template);
+  if (files.toolUse !== undefined) named.set("tool_use", files.toolUse);
   const variables = specialTokensOf(files.config);
   const main = named.get("default");
   if (main === undefined) {
@@ -33,20 +37,6 @@ export async function loadChatTemplate(source: string): Promise<ChatTemplate> {
   }
   const toolUse = named.get("tool_use");
   return { ...chatTemplate(main, variables), ...(toolUse !== undefined && { toolUse: chatTemplate(toolUse, variables) }) };
-}
-
-/** As transformers has it, files come before the config; of a config with one template, its name is "default". */
-function namedTemplates({ template, toolUse, config }: ChatTemplateFiles): Map<string, string> {
-  const configured = config.chat_template;
-  const entries: readonly unknown[] = Array.isArray(configured) ? configured : [{ name: "default", template: configured }];
-  const named = new Map<string, string>();
-  for (const entry of entries) {
-    const { name, template: text } = (entry ?? {}) as { name?: unknown; template?: unknown };
-    if (typeof name === "string" && typeof text === "string") named.set(name, text);
-  }
-  if (template !== undefined) named.set("default", template);
-  if (toolUse !== undefined) named.set("tool_use", toolUse);
-  return named;
 }
 
 /** `bos_token`, `eos_token` and others, which are written as texts or as added tokens. */

@@ -137,6 +137,18 @@ describe.skipIf(absent !== undefined)(`llama.cpp${absent === undefined ? "" : ` 
   });
 });
 
+it("takes the chat template for all purposes with it", () => {
+  const templates = [
+    { name: "tool_use", template: "{{ tools }}" },
+    { name: "default", template: "{{ messages }}" },
+  ];
+  for (const chat_template of [templates, "{{ messages }}"]) {
+    const tokenizer = tokenizerFromJson(golden.tokenizers.llama.tokenizer, { ...configs.llama, chat_template });
+    const imported = tokenizerFromGguf(ggufTokenizer(tokenizer, vocabSize), "");
+    expect(imported.config).toMatchObject({ chat_template: "{{ messages }}" });
+  }
+});
+
 it("whose merges scores cannot tell is refused", () => {
   const json = structuredClone(golden.tokenizers.llama.tokenizer);
   const refused = (merges: unknown[]) => () =>

@@ -1,6 +1,7 @@
 /** Tokenizers inside GGUF files, as a `tokenizer.json` and the entries of its `tokenizer_config.json`. */
 
 import { TsumikiError } from "../errors.js";
+import { templatesOf } from "../tokenizer/chat-templates.js";
 import { type Tokenizer, tokenizerFromJson } from "../tokenizer/tokenizer.js";
 import { parseTokenizerJson, type TokenizerJson } from "../tokenizer/tokenizer-json.js";
 import { byteLevelJson, byteLevelOf } from "./byte-level.js";
@@ -27,14 +28,14 @@ export function ggufTokenizer(tokenizer: Tokenizer, vocabSize: number): GgufToke
     [tokens[id], types[id]] = [content, special ? tokenTypes.control : tokenTypes.userDefined];
   const ids = specialIds(tokenizer);
   if (ids.unknownId !== undefined) types[ids.unknownId] = tokenTypes.unknown;
-  const { chat_template: chatTemplate } = tokenizer.config;
+  const chatTemplate = templatesOf(tokenizer.config).get("default"); // the others have no place in a file
   return {
     ...kind,
     tokens,
     types,
     ...ids,
     ...addedAround(tokenizer, ids),
-    ...(typeof chatTemplate === "string" ? { chatTemplate } : {}),
+    ...(chatTemplate === undefined ? {} : { chatTemplate }),
   };
 }
 

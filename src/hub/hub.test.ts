@@ -21,6 +21,8 @@ beforeEach(async () => {
   hub.files.set("tokenizer.json", text("{}"));
   hub.files.set("model.safetensors", weights);
   hub.files.set("pytorch_model.bin", text("a pickle"));
+  hub.files.set("chat_template.jinja", text("{{ messages }}"));
+  hub.files.set("additional_chat_templates/tool_use.jinja", text("{{ tools }}"));
   hub.files.set("onnx/model.onnx", text("another format"));
   hub.files.set("../../.bashrc", text("rm -rf ~"));
   hub.large.add("model.safetensors");
@@ -45,7 +47,9 @@ describe("downloading", () => {
   it("brings what belongs to a model, and nothing else, into the cache that Python shares", async () => {
     const directory = await downloadModel("whales/moby", options);
     expect(directory).toBe(join(folder, "cache", "models--whales--moby", "snapshots", hub.commit));
-    expect((await readdir(directory)).sort()).toEqual(["config.json", "model.safetensors", "tokenizer.json"]);
+    const names = ["additional_chat_templates", "chat_template.jinja", "config.json", "model.safetensors", "tokenizer.json"];
+    expect((await readdir(directory)).sort()).toEqual(names);
+    expect(await readFile(join(directory, "additional_chat_templates/tool_use.jinja"), "utf8")).toBe("{{ tools }}");
     expect(new Uint8Array(await readFile(join(directory, "model.safetensors")))).toEqual(weights);
     expect(await readFile(join(folder, "cache/models--whales--moby/refs/main"), "utf8")).toBe(hub.commit);
     expect(
@@ -57,7 +61,7 @@ describe("downloading", () => {
     const seen: DownloadProgress[] = [];
     await downloadModel("whales/moby", { ...options, onProgress: (progress) => seen.push(progress) });
     const totalBytes = [...hub.files].reduce(
-      (sum, [name, { length }]) => sum + (/^(config|tokenizer|model)/.test(name) ? length : 0),
+      (sum, [name, { length }]) => sum + (/^(config|tokenizer|model|chat|additional)/.test(name) ? length : 0),
       0,
     );
     expect(seen.every((progress) => progress.totalBytes === totalBytes)).toBe(true);

@@ -25,10 +25,10 @@ export function parseModelName(text: string, revision?: string): ModelName | und
 
 const configurationFile = /^(config|generation_config)\.json$/;
 const modelFile =
-  /^(config\.json|generation_config\.json|(tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json|merges\.txt|chat_template\.(jinja|json)|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json)$/;
+  /^(config\.json|generation_config\.json|(tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json|merges\.txt|chat_template\.(jinja|json)|additional_chat_templates\/[\w-]+\.jinja|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json)$/;
 
 export type WantedFiles = "model" | "configuration";
 
-/** Whether a file of a repository belongs to what is asked for. Files in folders and other formats of the weights never do. */
+/** Whether a file of a repository belongs to what is asked for. Other formats of the weights never do. */
 export const isWanted = (path: string, wanted: WantedFiles): boolean =>
   (wanted === "configuration" ? configurationFile : modelFile).test(path);

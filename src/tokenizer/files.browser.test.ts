@@ -34,6 +34,12 @@ describe("a tokenizer's files in a page", () => {
     expect((await readTokenizerFiles(`${address}/run`)).config).toEqual({ eos_token: "</s>" });
   });
 
+  it("are read with the chat templates beside them", async () => {
+    answers.set("/chat/tokenizer.json", json({}));
+    answers.set("/chat/chat_template.jinja", { status: 200, type: "application/octet-stream", body: "{{ messages }}" });
+    expect((await readTokenizerFiles(`${address}/chat`)).templates).toEqual(new Map([["default", "{{ messages }}"]]));
+  });
+
   it("are errors where they are missing or the server fails", async () => {
     answers.set("/page/tokenizer.json", page);
     for (const source of ["/absent", "/page"])

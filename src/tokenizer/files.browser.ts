@@ -1,6 +1,7 @@
 /** A tokenizer's files, in a page. */
 
 import { ArgumentError, TsumikiError } from "../errors.js";
+import { chatTemplateFiles } from "./chat-templates.js";
 import type { TokenizerFiles } from "./files.node.js";
 import type { TokenizerConfig } from "./tokenizer.js";
 import type { TokenizerJson } from "./tokenizer-json.js";
@@ -8,9 +9,17 @@ import type { TokenizerJson } from "./tokenizer-json.js";
 /** @param source the address of a folder with a `tokenizer.json`, or of such a file, relative to the page */
 export async function readTokenizerFiles(source: string): Promise<TokenizerFiles> {
   const url = source.endsWith(".json") ? source : `${source.replace(/\/$/, "")}/tokenizer.json`;
-  const json = await fetchJson(url);
+  const json = await fetched(url, (answer) => answer.json());
   if (json === undefined) throw new TsumikiError("TOKENIZER", `There is no tokenizer at ${url}.`);
-  return { json, config: (await fetchJson(url.replace(/[^/]*$/, "tokenizer_config.json"))) as TokenizerConfig | undefined };
+  const beside = (name: string) => url.replace(/[^/]*$/, name);
+  const found = await Promise.all(
+    Object.entries(chatTemplateFiles).map(async ([file, name]) => {
+      const template = await fetched(beside(file), (answer) => answer.text());
+      return template === undefined ? [] : [[name, template] as const];
+    }),
+  );
+  const config = await fetched(beside("tokenizer_config.json"), (answer) => answer.json());
+  return { json, config: config as TokenizerConfig | undefined, templates: new Map(found.flat()) };
 }
 
 export async function writeTokenizerFiles(_directory: string, _json: TokenizerJson, _config: TokenizerConfig): Promise<void> {
@@ -19,14 +28,14 @@ export async function writeTokenizerFiles(_directory: string, _json: TokenizerJs
   );
 }
 
-/** The parsed answer, or undefined where the server has no such file. */
-async function fetchJson(url: string): Promise<unknown> {
+/** The answer as it is read, or undefined where the server has no such file. */
+async function fetched<T>(url: string, read: (answer: Response) => Promise<T>): Promise<T | undefined> {
   try {
     const response = await fetch(url);
     const isPage = response.headers.get("content-type")?.startsWith("text/html"); // how development servers answer for a missing file
     if (response.status === 404 || (response.ok && isPage)) return undefined;
     if (!response.ok) throw new Error(`the server answered ${response.status} ${response.statusText}`);
-    return await response.json();
+    return await read(response);
   } catch (cause) {
     throw new TsumikiError("NETWORK", `${url} could not be loaded: ${(cause as Error).message}`, { cause });
   }

@@ -4,13 +4,15 @@ import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { TsumikiError } from "../errors.js";
 import { writeFileAtomically } from "../files/atomic.js";
+import { chatTemplateFiles, type NamedTemplates, templatesOf } from "./chat-templates.js";
 import type { TokenizerConfig } from "./tokenizer.js";
 import type { TokenizerJson } from "./tokenizer-json.js";
 
-/** What stands in `tokenizer.json`, and in `tokenizer_config.json` where there is one. */
+/** What stands in `tokenizer.json`, in `tokenizer_config.json` where there is one, and in files of chat templates. */
 export interface TokenizerFiles {
   readonly json: unknown;
   readonly config: TokenizerConfig | undefined;
+  readonly templates: NamedTemplates;
 }
 
 /** @param source a folder with a `tokenizer.json`, or the path of such a file */
@@ -19,27 +21,45 @@ export async function readTokenizerFiles(source: string): Promise<TokenizerFiles
   const json = await readJson(path);
   if (json === undefined)
     throw new TsumikiError("TOKENIZER", `There is no tokenizer at ${path}. Give a folder that holds a tokenizer.json.`);
-  return { json, config: (await readJson(join(dirname(path), "tokenizer_config.json"))) as TokenizerConfig | undefined };
+  const templates = new Map<string, string>();
+  for (const [file, name] of Object.entries(chatTemplateFiles)) {
+    const template = await readText(join(dirname(path), file));
+    if (template !== undefined) templates.set(name, template);
+  }
+  const config = (await readJson(join(dirname(path), "tokenizer_config.json"))) as TokenizerConfig | undefined;
+  return { json, config, templates };
 }
 
 export async function writeTokenizerFiles(directory: string, json: TokenizerJson, config: TokenizerConfig): Promise<void> {
   await mkdir(directory, { recursive: true });
   await writeFileAtomically(join(directory, "tokenizer_config.json"), `${JSON.stringify(config, null, 2)}\n`);
   await writeFileAtomically(join(directory, "tokenizer.json"), `${JSON.stringify(json, null, 2)}\n`);
+  // Files of another tokenizer's templates would come before those of the config.
+  const templates = templatesOf(config);
+  for (const [file, name] of Object.entries(chatTemplateFiles)) {
+    const [path, template] = [join(directory, file), templates.get(name)];
+    if (template !== undefined && (await readText(path)) !== undefined) await writeFileAtomically(path, template);
+  }
 }
 
 /** The parsed file, or undefined where there is none. */
 async function readJson(path: string): Promise<unknown> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new TsumikiError("TOKENIZER", `${path} cannot be read: ${(cause as Error).message}`, { cause });
-  }
+  const text = await readText(path);
+  if (text === undefined) return undefined;
   try {
     return JSON.parse(text);
   } catch (cause) {
     throw new TsumikiError("TOKENIZER", `${path} is not JSON; it may be truncated: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** The text, or undefined where there is no such file. */
+async function readText(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    throw new TsumikiError("TOKENIZER", `${path} cannot be read: ${message}`, { cause });
   }
 }

@@ -1,9 +1,10 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { byteLevelPreTokenizer, Tokenizer as RustTokenizer } from "tokenizers";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { loadChatTemplate } from "../chat/index.js";
 import { loadTokenizer, type Tokenizer, tokenizerFromJson, trainTokenizer } from "./index.js";
 
 const specialTokens = ["<|endoftext|>", "<|user|>"];
@@ -169,6 +170,34 @@ describe("loadTokenizer", () => {
     folder = await mkdtemp(join(tmpdir(), "tsumiki-tokenizer-"));
   });
   afterEach(() => rm(folder, { recursive: true }));
+
+  it("carries the chat template, wherever the folder has it, and leaves no other one beside it", async () => {
+    const [from, to] = [join(folder, "chat"), join(folder, "copy of chat")];
+    await (await trainTokenizer("the whale", { model: "bpe", vocabSize: 260 })).save(from);
+    expect((await loadTokenizer(from)).config).not.toHaveProperty("chat_template");
+    await writeFile(join(from, "chat_template.jinja"), "{{ messages }}");
+    const { config } = await loadTokenizer(from);
+    expect(config).toMatchObject({ chat_template: "{{ messages }}" });
+    await mkdir(to);
+    await writeFile(join(to, "chat_template.jinja"), "of another tokenizer");
+    await (await loadTokenizer(from)).save(to);
+    expect(await readFile(join(to, "chat_template.jinja"), "utf8")).toBe("{{ messages }}");
+    expect((await loadTokenizer(to)).config).toEqual(config);
+
+    await mkdir(join(from, "additional_chat_templates"));
+    await writeFile(join(from, "additional_chat_templates", "tool_use.jinja"), "{{ tools }}");
+    await rm(to, { recursive: true });
+    await (await loadTokenizer(from)).save(to);
+    expect((await readdir(to)).sort()).toEqual(["tokenizer.json", "tokenizer_config.json"]);
+    expect((await loadTokenizer(to)).config).toEqual({
+      ...config,
+      chat_template: [
+        { name: "default", template: "{{ messages }}" },
+        { name: "tool_use", template: "{{ tools }}" },
+      ],
+    });
+    expect(await loadChatTemplate(to)).toMatchObject({ source: "{{ messages }}", toolUse: { source: "{{ tools }}" } });
+  });
 
   it.each(["bpe", "character"] as const)("opens what save wrote (%s)", async (model) => {
     const tokenizer = await trainTokenizer(trainingText, { model, vocabSize: 300, specialTokens });

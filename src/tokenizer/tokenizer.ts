@@ -80,7 +80,7 @@ export interface Tokenizer {
 /** The content of `tokenizer_config.json`. */
 export type TokenizerConfig = Readonly<Record<string, unknown>>;
 
-const defaultConfig: TokenizerConfig = { tokenizer_class: "PreTrainedTokenizerFast", clean_up_tokenization_spaces: false };
+export const defaultConfig: TokenizerConfig = { tokenizer_class: "PreTrainedTokenizerFast", clean_up_tokenization_spaces: false };
 
 /** A tokenizer from the content of a `tokenizer.json` of Hugging Face's tokenizers, whatever its model. */
 export function tokenizerFromJson(content: unknown, config: TokenizerConfig = defaultConfig): Tokenizer {
