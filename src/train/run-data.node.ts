@@ -5,7 +5,7 @@ import { badRowError } from "../data/bad-rows.js";
 import { bucketedDocuments } from "../data/bucketed.js";
 import type { TextExample } from "../data/example.js";
 import { type FileDataset, readExamples } from "../data/examples.node.js";
-import { type Filter, filtered } from "../data/filters/filter.js";
+import { decisiveSettings, type Filter, filtered } from "../data/filters/filter.js";
 import { c4, exactDuplicates, gopherQuality, gopherRepetition, lengthFilter, nearDuplicates } from "../data/filters/index.js";
 import { type PackedDocuments, packedDocuments } from "../data/packed.js";
 import { describeReading, nothingLeftOut, type ReadingReport, renamedFiles } from "../data/reading-report.js";
@@ -47,7 +47,8 @@ export async function textsOf({ data }: Recipe, signal?: AbortSignal): Promise<R
     ...(onBadRow === undefined ? {} : { onBadRow }),
   });
   const paths = source.files.map(({ path }) => path);
-  const kept = filtered(source, filters.map(filterOf));
+  const asked = filters.map(filterOf);
+  const kept = filtered(source, asked);
   const read = async function* (): AsyncGenerator<TextExample> {
     for await (const example of kept) {
       if (example.kind !== "text")
@@ -65,7 +66,7 @@ export async function textsOf({ data }: Recipe, signal?: AbortSignal): Promise<R
     async *pieces() {
       for await (const { text } of read()) yield text;
     },
-    sha256: await contentHash(paths, { textField, filters }),
+    sha256: await contentHash(paths, { textField, filters: decisiveSettings(asked) }),
     several: source.files.length > 1 || source.files[0]?.kind !== "text",
     report: () => ({ files: paths, badRows: source.badRows, filters: kept.reports }),
     ignored: source.ignored,

@@ -84,6 +84,24 @@ describe("a run", () => {
     expect(await readdir(at("cache/tokens"))).toHaveLength(1);
   });
 
+  it("finds tokens again by what filters do, not by how that was said", async () => {
+    await writeFile(at("a.jsonl"), lines(...poems));
+    const filtered = async (filters: RecipeInput["data"] & object) => {
+      await run({ files: [at("a.jsonl")], ...filters });
+      return (await readdir(at("cache/tokens"))).length;
+    };
+    expect(await filtered({ filters: [{ filter: "near-duplicates" }, { filter: "length" }] })).toBe(1);
+    // Defaults that are written down, in another order of their keys.
+    const written = [
+      { shingle: 5, threshold: 0.7, hashes: 128, filter: "near-duplicates" as const },
+      { filter: "length" as const, minimum: 1 },
+    ];
+    expect(await filtered({ filters: written })).toBe(1);
+    expect(await filtered({ filters: [{ filter: "near-duplicates", threshold: 0.8 }, { filter: "length" }] })).toBe(2);
+    expect(await filtered({ filters: [{ filter: "length" }, { filter: "near-duplicates" }] })).toBe(3);
+    expect(await filtered({})).toBe(4);
+  });
+
   it.each([
     [{ model: "wordpiece", vocabSize: 60 }, "WordPiece", "<|endoftext|>"],
     [{ model: "unigram", preset: "t5", vocabSize: 60 }, "Unigram", "</s>"],

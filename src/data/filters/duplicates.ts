@@ -8,6 +8,8 @@ import { wordsOf } from "./words.js";
 /** Texts that are the same but for space around them. Memory: some eighty bytes a text. */
 export const exactDuplicates = (): Filter => ({
   name: "exact-duplicates",
+  version: 1,
+  settings: {},
   remembers: true,
   start() {
     const seen = new Set<string>();
@@ -45,6 +47,8 @@ export function nearDuplicates({ threshold = 0.7, shingle = 5, hashes = 128 }: N
   const { bands, rows } = bandsFor(threshold, hashes);
   return {
     name: "near-duplicates",
+    version: 1,
+    settings: { threshold, shingle, hashes },
     remembers: true,
     start() {
       const signatures: Int32Array[] = [];

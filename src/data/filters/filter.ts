@@ -8,11 +8,19 @@ export type Judge = (text: string) => string | undefined;
 
 export interface Filter {
   readonly name: string;
+  /** Of its rules: raised whenever they judge a text otherwise than before, so that tokens which were kept are made anew. */
+  readonly version: number;
+  /** Its options as they are in effect, defaults included. With name and version they decide what is dropped. */
+  readonly settings: Readonly<Record<string, number>>;
   /** Whether it depends on what came before, as the search for duplicates does. */
   readonly remembers: boolean;
   /** Begins with nothing remembered. */
   readonly start: () => Judge;
 }
+
+/** What decides which texts filters drop: for keys of what is made of the rest. */
+export const decisiveSettings = (filters: readonly Filter[]): readonly Pick<Filter, "name" | "version" | "settings">[] =>
+  filters.map(({ name, version, settings }) => ({ name, version, settings }));
 
 export interface DroppedExample {
   readonly reason: string;

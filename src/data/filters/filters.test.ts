@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { namedRandom } from "../../graph/random.js";
@@ -22,6 +23,50 @@ const chinese = Array.from({ length: 300 }, (_, i) => String.fromCodePoint(0x4e0
 );
 
 const judge = (filter: Filter, ...texts: readonly string[]) => texts.map(filter.start());
+
+describe("what decides which texts are dropped", () => {
+  /** Texts about which every filter has something to say. */
+  const texts = (() => {
+    const drawn = namedRandom(7, "judged");
+    const words = [
+      "the",
+      "sea",
+      "whale",
+      "#",
+      "...",
+      "{",
+      "lorem ipsum",
+      "1851",
+      "🐳",
+      "鲸鱼。",
+      "incomprehensibilities",
+      "a",
+      "- item",
+      "end.",
+    ];
+    return Array.from({ length: 400 }, () => {
+      const [vocabularySize, length, width] = [1 + drawn.below(words.length), 1 + drawn.below(120), 1 + drawn.below(30)];
+      const word = () => words[drawn.below(vocabularySize)] as string;
+      return Array.from({ length }, (_, i) => word() + (i % width === width - 1 ? "\n" : " ")).join("");
+    });
+  })();
+
+  // A version is raised, and its digest replaced here, when a filter comes to judge otherwise: tokens kept from before are made anew then.
+  it.each([
+    [lengthFilter({ minimum: 100, maximum: 300 }), 1, { minimum: 100, maximum: 300 }, "1b0f2a3ecdcadfb7"],
+    [exactDuplicates(), 1, {}, "c5b2f043c59fd432"],
+    [nearDuplicates(), 1, { threshold: 0.7, shingle: 5, hashes: 128 }, "8d107e9de45b980c"],
+    [gopherQuality(), 1, { minimumWords: 50, maximumWords: 100_000 }, "38603941bf410d61"],
+    [gopherRepetition(), 1, {}, "3a743f0c9cd72e8b"],
+    [c4(), 1, { minimumSentences: 3 }, "5aa4205c2e34f4d8"],
+  ] as const)("is told by $name: its version, and its settings with their defaults", (filter, version, settings, digest) => {
+    const judged = judge(filter, ...texts).map((reason) => reason ?? "");
+    expect(new Set(judged).size).toBeGreaterThan(1);
+    expect(judged).toContain("");
+    expect({ version: filter.version, settings: filter.settings }).toEqual({ version, settings });
+    expect(createHash("sha256").update(judged.join("\n")).digest("hex").slice(0, 16)).toBe(digest);
+  });
+});
 
 describe("words", () => {
   it("are what stands between spaces, and characters where a script has no spaces", () => {

@@ -1,6 +1,7 @@
 export { exactDuplicates, type NearDuplicateOptions, nearDuplicates } from "./duplicates.js";
 export {
   type DroppedExample,
+  decisiveSettings,
   describeReports,
   type Filter,
   type FilteredDataset,

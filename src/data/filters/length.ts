@@ -18,6 +18,8 @@ export function lengthFilter({ minimum = 1, maximum = Number.POSITIVE_INFINITY }
   };
   return {
     name: "length",
+    version: 1,
+    settings: { minimum, ...(maximum === Number.POSITIVE_INFINITY ? {} : { maximum }) },
     remembers: false,
     start: () => (text) => {
       // A text has at most as many code points as UTF-16 units, and at least half as many.

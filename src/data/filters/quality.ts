@@ -11,7 +11,11 @@ import type { Filter, Judge } from "./filter.js";
 import { hash32, mix } from "./hash.js";
 import { isUnspaced, linesOf, paragraphsOf, wordsOf } from "./words.js";
 
-const judging = (name: string, judge: Judge): Filter => ({ name, remembers: false, start: () => judge });
+const judging = (name: string, version: number, settings: Filter["settings"], judge: Judge): Filter => ({
+  ...{ name, version, settings },
+  remembers: false,
+  start: () => judge,
+});
 
 export interface GopherQualityOptions {
   /** Default 50 and 100,000. */
@@ -21,7 +25,7 @@ export interface GopherQualityOptions {
 
 /** Number and mean length of words, symbols, bullet points, ellipses, words without letters (Gopher, appendix A.1.1). */
 export function gopherQuality({ minimumWords = 50, maximumWords = 100_000 }: GopherQualityOptions = {}): Filter {
-  return judging("gopher-quality", (text) => {
+  return judging("gopher-quality", 1, { minimumWords, maximumWords }, (text) => {
     const words = wordsOf(text);
     if (words.length < minimumWords) return `fewer than ${minimumWords} words`;
     if (words.length > maximumWords) return `more than ${maximumWords} words`;
@@ -63,7 +67,7 @@ const duplicateNgrams = [
 
 /** Lines, paragraphs and runs of words that are repeated (Gopher, table A1). */
 export function gopherRepetition(): Filter {
-  return judging("gopher-repetition", (text) => {
+  return judging("gopher-repetition", 1, {}, (text) => {
     for (const [what, parts] of [
       ["lines", linesOf(text)],
       ["paragraphs", paragraphsOf(text)],
@@ -91,7 +95,7 @@ export interface C4Options {
 
 /** Placeholder text, source code, too few sentences (T5, section 2.2). */
 export function c4({ minimumSentences = 3 }: C4Options = {}): Filter {
-  return judging("c4", (text) => {
+  return judging("c4", 1, { minimumSentences }, (text) => {
     if (/lorem ipsum/i.test(text)) return "lorem ipsum";
     if (text.includes("{")) return "a curly bracket, as in source code";
     if (matches(text, /[.!?…。！？｡।؟](?=["'”’)\]」』]*(\s|$))|[。！？｡]/g) < minimumSentences)
