@@ -9,15 +9,21 @@ export interface SpeakOptions extends SamplingOptions {
   readonly maxTokens?: number;
   /** Default: another one each time. */
   readonly seed?: number;
+  /** Of a model on the hub. Default: main. */
+  readonly revision?: string | undefined;
 }
 
 /**
  * Prints `prompt` and what follows it, as it comes. `source` is a Hugging Face directory, a run, ended or not, a GGUF file or the
  * name of a model on the hub.
  */
-export async function speak(source: string, prompt: string, { seed = randomSeed(), ...options }: SpeakOptions): Promise<void> {
+export async function speak(
+  source: string,
+  prompt: string,
+  { seed = randomSeed(), revision, ...options }: SpeakOptions,
+): Promise<void> {
   const signal = interruptSignal();
-  const { model, tokenizer } = await openWithTokenizer(source);
+  const { model, tokenizer } = await openWithTokenizer(source, revision);
   // A file or another program gets what the model said, byte by byte.
   const shown = process.stdout.isTTY ? controlsShown : (text: string) => text;
   process.stdout.write(shown(prompt));

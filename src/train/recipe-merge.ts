@@ -20,6 +20,8 @@ export function mergeRecipes(below: RecipeInput, above: RecipeInput): RecipeInpu
     const { prompts: _, ...samples } = below.samples;
     merged.samples = samples;
   }
+  // A saved model brings its tokenizer.
+  if (above.model?.architecture === "saved" && isAnotherKind("model", below.model, above.model)) delete merged.tokenizer;
   for (const [name, given] of Object.entries(above)) {
     const section = name === "tokenizer" && isSection(given) ? withModel(given) : given;
     const lower = merged[name];

@@ -1,4 +1,4 @@
-/** Recipes to begin with. Each is whole but for what the others share: see the defaults in `recipe.ts`. */
+/** Recipes to begin with. Each is whole but for the defaults in `recipe.ts`, and `further` for its model. */
 
 import type { RecipeInput } from "./recipe.js";
 
@@ -42,6 +42,12 @@ const small: RecipeInput = {
   training: { steps: 3000, batchSize: 8, context: 512, learningRate: 1e-3 },
 };
 
-export const presets = { pocket, nanogpt, small } as const;
+/** A model that is there already goes on learning, gently: the recipe names it. */
+const further: RecipeInput = {
+  data: { corpus: "moby-dick" },
+  training: { steps: 300, batchSize: 8, context: 128, learningRate: 1e-4 },
+};
+
+export const presets = { pocket, nanogpt, small, further } as const;
 
 export const presetNames = Object.keys(presets);

@@ -18,7 +18,8 @@ function problems(...inputs: unknown[]): string[] {
 
 describe("parseRecipe", () => {
   it.each(presetNames)("completes the preset %s, and reads what it has written", (preset) => {
-    const recipe = parseRecipe({ preset });
+    const model = { architecture: "saved", source: "runs/start" } as const;
+    const recipe = parseRecipe({ preset, ...(preset === "further" ? { model } : {}) });
     expect(recipe).toMatchObject({
       training: { accumulation: 1, clipNorm: 1, seed: 0 },
       engine: { name: "auto", device: "auto", precision: "auto" },
@@ -101,10 +102,18 @@ describe("parseRecipe", () => {
       "tokenizer.vocabSize: nothing was given, expected a whole number of at least 2",
     ],
     [{ engine: { precision: "fp8" } }, 'engine.precision: "fp8" was given, expected "fp32" or "bf16" or "auto"'],
-    [{ model: { architecture: "rnn" } }, 'model.architecture: "rnn" was given, expected "gpt2" or "llama"'],
+    [
+      { model: { architecture: "rnn" } },
+      'model.architecture: "rnn" was given, expected "gpt2" or "llama" or "config" or "saved"',
+    ],
+    [{ model: { architecture: "config" } }, "model.config: nothing was given, expected the object of a config.json"],
+    [
+      { model: { architecture: "config", config: {} }, training: { dropout: 0.1 } },
+      "training.dropout: 0.1 was given, expected 0 or left out: the config says what is dropped",
+    ],
     [{ model: { architecture: "gpt2" } }, "model.nEmbd: nothing was given, expected a whole number of at least 1"],
     [{ training: 5 }, "training: 5 was given, expected an object"],
-    [{ preset: "huge" }, 'preset: "huge" was given, expected "pocket" or "nanogpt" or "small"'],
+    [{ preset: "huge" }, 'preset: "huge" was given, expected "pocket" or "nanogpt" or "small" or "further"'],
     [{ data: { files: [] } }, "data.files: [] was given, expected a list of at least one path"],
     [{ data: { validationShare: 0 } }, "data.validationShare: 0 was given, expected a number above 0 and below 1"],
     [
@@ -125,6 +134,21 @@ describe("parseRecipe", () => {
       "training.minimumLearningRate: 1 was given, expected at most training.learningRate, which is 0.001",
     ],
   ])("refuses %j", (input, problem) => expect(problems(input)).toContain(problem));
+
+  it("takes a saved model's tokenizer, unless another one is named beside it", () => {
+    const saved = { architecture: "saved", source: "runs/start" } as const;
+    const own = { model: "saved", folder: "runs/start" };
+    expect(parseRecipe({ preset: "further", model: saved })).toMatchObject({ model: saved, tokenizer: own });
+    expect(parseRecipe({ preset: "pocket" }, { model: saved }).tokenizer).toEqual(own);
+    const other = { model: "saved", folder: "other" } as const;
+    expect(parseRecipe({ preset: "pocket" }, { model: saved, tokenizer: other }).tokenizer).toEqual(other);
+    expect(parseRecipe({ preset: "further", model: saved, tokenizer: other }, { training: { steps: 5 } }).tokenizer).toEqual(
+      other,
+    );
+    expect(problems({ preset: "further", model: { architecture: "config", config: {} } })).toContain(
+      "tokenizer: nothing was given, expected an object",
+    );
+  });
 
   it("keeps no prompts that were made for another text", () => {
     const below: RecipeInput = { preset: "pocket", samples: { prompts: ["Call me"], topK: 5 } };

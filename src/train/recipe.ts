@@ -10,6 +10,9 @@
  *   "training": { "steps": 1000, "batchSize": 12, "context": 64, "learningRate": 1e-3 }
  * }
  * ```
+ *
+ * Other architectures come with their `config.json` (`"model": { "architecture": "config", "config": { "model_type": "qwen3", ... } }`),
+ * and weights that are there already with their place (`"model": { "architecture": "saved", "source": "runs/start" }`).
  */
 
 import * as z from "zod";
@@ -149,8 +152,15 @@ const modelSchema = z.discriminatedUnion(
       ropeTheta: positive.exactOptional(),
       initializerRange: positive.exactOptional(),
     }),
+    /** Any architecture that is known, with new weights: Hugging Face's `config.json` as it is, but for the size of the vocabulary. */
+    z.strictObject({
+      architecture: z.literal("config"),
+      config: z.record(z.string(), z.unknown(), "the object of a config.json"),
+    }),
+    /** Weights that are there already: a Hugging Face directory, a run, a GGUF file, or `org/name` on the hub. */
+    z.strictObject({ architecture: z.literal("saved"), source: text }),
   ],
-  oneKindOf(["gpt2", "llama"]),
+  oneKindOf(["gpt2", "llama", "config", "saved"]),
 );
 
 const trainingSchema = z.strictObject({
@@ -199,7 +209,8 @@ const engineSchema = z.strictObject({
 const recipeSchema = z
   .strictObject({
     data: dataSchema,
-    tokenizer: tokenizerSchema,
+    /** Default for a saved model: the one that it was trained with. */
+    tokenizer: tokenizerSchema.exactOptional(),
     model: modelSchema,
     training: trainingSchema,
     samples: samplesSchema.prefault({}),
@@ -208,21 +219,14 @@ const recipeSchema = z
   .superRefine(({ data, tokenizer, model, training }, context) => {
     const problem = (path: readonly string[], message: string) => context.addIssue({ code: "custom", path: [...path], message });
     if ((data.corpus === undefined) === (data.files === undefined)) problem(["data"], "either a corpus or files");
-    const preset = "preset" in tokenizer ? tokenizer.preset : undefined;
-    const isLearned = tokenizer.model === "bpe" || tokenizer.model === "wordpiece" || tokenizer.model === "unigram";
-    if (isLearned && tokenizer.vocabSize === undefined && preset === undefined)
-      problem(["tokenizer", "vocabSize"], "a whole number of at least 2");
-    if (preset !== undefined && knownTokenizers[preset].model !== tokenizer.model)
-      problem(
-        ["tokenizer", "preset"],
-        `${quoted(tokenizerPresets.filter((name) => knownTokenizers[name].model === tokenizer.model))} for the model ${tokenizer.model}`,
-      );
-    const [key, positions] =
-      model.architecture === "gpt2" ? ["nPositions", model.nPositions] : ["maxPositionEmbeddings", model.maxPositionEmbeddings];
-    if (positions !== undefined && positions < training.context)
-      problem(["model", key as string], `at least training.context, which is ${training.context}`);
-    if (model.architecture === "llama" && training.dropout)
-      problem(["training", "dropout"], "0 or left out, since the llama architecture has no dropout");
+    if (tokenizer) checkTokenizer(tokenizer, problem);
+    else if (model.architecture !== "saved") problem(["tokenizer"], "an object");
+    for (const key of ["nPositions", "maxPositionEmbeddings"] as const) {
+      const positions = (model as { readonly [key in typeof key]?: number })[key];
+      if (positions !== undefined && positions < training.context)
+        problem(["model", key], `at least training.context, which is ${training.context}`);
+    }
+    if (model.architecture !== "gpt2" && training.dropout) problem(["training", "dropout"], dropoutElsewhere[model.architecture]);
     if (training.minimumLearningRate !== undefined && training.minimumLearningRate > training.learningRate)
       problem(["training", "minimumLearningRate"], `at most training.learningRate, which is ${training.learningRate}`);
     if (training.warmupSteps !== undefined && training.warmupSteps > training.steps)
@@ -230,17 +234,35 @@ const recipeSchema = z
   })
   .transform(complete);
 
+const dropoutElsewhere = {
+  llama: "0 or left out, since the llama architecture has no dropout",
+  config: "0 or left out: the config says what is dropped",
+  saved: "0 or left out: the saved model's config says what is dropped",
+} as const;
+
+function checkTokenizer(
+  tokenizer: z.output<typeof tokenizerSchema>,
+  problem: (path: readonly string[], message: string) => void,
+): void {
+  const preset = "preset" in tokenizer ? tokenizer.preset : undefined;
+  const isLearned = tokenizer.model === "bpe" || tokenizer.model === "wordpiece" || tokenizer.model === "unigram";
+  if (isLearned && tokenizer.vocabSize === undefined && preset === undefined)
+    problem(["tokenizer", "vocabSize"], "a whole number of at least 2");
+  if (preset !== undefined && knownTokenizers[preset].model !== tokenizer.model)
+    problem(
+      ["tokenizer", "preset"],
+      `${quoted(tokenizerPresets.filter((name) => knownTokenizers[name].model === tokenizer.model))} for the model ${tokenizer.model}`,
+    );
+}
+
 /** Fills in what depends on something else or is worth seeing in the file. */
 function complete({ data, tokenizer, model, training, samples, engine }: CheckedRecipe) {
   const everyTenth = Math.max(1, Math.round(training.steps / 10));
-  const options =
-    model.architecture === "gpt2"
-      ? { ...model, nPositions: model.nPositions ?? training.context }
-      : { ...model, maxPositionEmbeddings: model.maxPositionEmbeddings ?? training.context };
+  const own = { model: "saved" as const, folder: model.architecture === "saved" ? model.source : "" };
   return {
     data: { ...data, validationShare: data.validationShare ?? 0.1 },
-    tokenizer: withVocabSize(tokenizer),
-    model: options,
+    tokenizer: withVocabSize(tokenizer ?? own),
+    model: withContext(model, training.context),
     training: {
       ...training,
       warmupSteps: training.warmupSteps ?? Math.ceil(training.steps / 20),
@@ -265,7 +287,13 @@ function complete({ data, tokenizer, model, training, samples, engine }: Checked
   };
 }
 
-function withVocabSize(tokenizer: CheckedRecipe["tokenizer"]) {
+function withContext(model: CheckedRecipe["model"], context: number) {
+  if (model.architecture === "gpt2") return { ...model, nPositions: model.nPositions ?? context };
+  if (model.architecture === "llama") return { ...model, maxPositionEmbeddings: model.maxPositionEmbeddings ?? context };
+  return model;
+}
+
+function withVocabSize(tokenizer: NonNullable<CheckedRecipe["tokenizer"]>) {
   if (tokenizer.model === "character" || tokenizer.model === "saved") return tokenizer;
   const { preset, vocabSize = preset && knownTokenizers[preset].vocabSize } = tokenizer;
   return { ...tokenizer, vocabSize: vocabSize as number }; // the schema has seen to it that one of them is there
@@ -273,7 +301,7 @@ function withVocabSize(tokenizer: CheckedRecipe["tokenizer"]) {
 
 interface CheckedRecipe {
   readonly data: z.output<typeof dataSchema>;
-  readonly tokenizer: z.output<typeof tokenizerSchema>;
+  readonly tokenizer?: z.output<typeof tokenizerSchema>;
   readonly model: z.output<typeof modelSchema>;
   readonly training: z.output<typeof trainingSchema>;
   readonly samples: z.output<typeof samplesSchema>;

@@ -3,16 +3,16 @@
 import { describeReading } from "../data/reading-report.js";
 import { TsumikiError } from "../errors.js";
 import { elementCount } from "../graph/host-array.js";
+import type { DownloadOptions } from "../hub/download.node.js";
 import type { CausalLM } from "../models/causal-lm.js";
-import { GPT2 } from "../models/gpt2.js";
-import { Llama } from "../models/llama.js";
-import { loadTokenizer } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { type TrainingProgress, trainTokenizer } from "../tokenizer/train.js";
 import type { Recipe } from "./recipe.js";
 import type { Reporter } from "./reporter.js";
 import { endOfText, packedTexts, type RunData, type RunTexts, textsOf } from "./run-data.node.js";
 import { describeRunEngine, type RunEngine } from "./run-engines.js";
+import { modelMakerOf } from "./run-model.node.js";
+import { openTokenizerOf } from "./trained-model.node.js";
 
 export interface Ingredients {
   readonly tokenizer: Tokenizer;
@@ -26,14 +26,17 @@ export interface Ingredients {
 }
 
 export interface IngredientsOptions {
-  /** Of a run that goes on: its tokenizer, which is trained otherwise, and the data that it must find again. */
-  readonly known?: Pick<Ingredients, "tokenizer" | "textSha256"> | undefined;
+  /** Of a run that goes on: its tokenizer and, where they came from elsewhere, its weights, and the data that it must find again. */
+  readonly known?: (Pick<Ingredients, "tokenizer" | "textSha256"> & { openModel(): Promise<CausalLM> }) | undefined;
   readonly reporter: Reporter;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** @throws TsumikiError DATA, TOKENIZER or ARGUMENT where something does not fit together */
 export async function ingredientsOf(recipe: Recipe, { known, reporter, signal }: IngredientsOptions): Promise<Ingredients> {
+  // A run that goes on holds all of its model, wherever the model came from.
+  const saved = recipe.model.architecture === "saved" ? await known?.openModel() : undefined;
+  const makeModel = saved ? () => saved : await modelMakerOf(recipe, downloadOptions({ reporter, signal }));
   const texts = await textsOf(recipe, signal);
   if (known && known.textSha256 !== texts.sha256)
     throw new TsumikiError("DATA", "The text has changed since the run began. Put it back, or begin a new run.");
@@ -47,17 +50,21 @@ export async function ingredientsOf(recipe: Recipe, { known, reporter, signal }:
   }
   const prompts = recipe.samples.prompts ?? [openingOf((await firstOf(texts.read()))?.text ?? "")];
   for (const prompt of prompts) tokenizer.encode(prompt); // one that cannot be encoded is noticed now, not at the first sample
+  const model = makeModel(tokenizer); // a misfit too
   const data = await packedTexts(texts, tokenizer, recipe, { reporter, signal });
-  return { tokenizer, data, model: modelOf(recipe, tokenizer.vocabSize), prompts, textSha256: texts.sha256 };
+  return { tokenizer, data, model, prompts, textSha256: texts.sha256 };
 }
 
+type Listening = Omit<IngredientsOptions, "known">;
+
+const downloadOptions = ({ reporter, signal }: Listening): DownloadOptions => ({
+  onProgress: ({ file, receivedBytes, totalBytes }) => reporter.preparing?.(`downloading ${file}`, receivedBytes, totalBytes),
+  ...(signal ? { signal } : {}),
+});
+
 /** The one that the recipe names, or one that is learned from the texts. */
-async function tokenizerOf(
-  { tokenizer: options }: Recipe,
-  texts: RunTexts,
-  { reporter, signal }: Omit<IngredientsOptions, "known">,
-): Promise<Tokenizer> {
-  if (options.model === "saved") return loadTokenizer(options.folder);
+async function tokenizerOf({ tokenizer: options }: Recipe, texts: RunTexts, { reporter, signal }: Listening): Promise<Tokenizer> {
+  if (options.model === "saved") return openTokenizerOf(options.folder, downloadOptions({ reporter, signal }));
   // Where there are several documents, a token for their ends, unless it is said which special tokens there are.
   const saysTokens = options.specialTokens !== undefined || ("preset" in options && options.preset !== undefined);
   const training = texts.several && !saysTokens ? { ...options, specialTokens: [endOfText] } : options;
@@ -82,15 +89,6 @@ async function firstOf<T>(values: AsyncIterable<T>): Promise<T | undefined> {
 /** The first three words: characters that any tokenizer of the text knows. */
 const openingOf = (text: string): string => text.trim().split(/\s+/, 3).join(" ");
 
-function modelOf({ model, training: { dropout } }: Recipe, vocabSize: number): CausalLM {
-  if (model.architecture === "gpt2") {
-    const { architecture: _, ...options } = model;
-    return new GPT2({ ...options, vocabSize, embdPdrop: dropout, attnPdrop: dropout, residPdrop: dropout });
-  }
-  const { architecture: _, ...options } = model;
-  return new Llama({ ...options, vocabSize });
-}
-
 /** A few lines on what is about to be trained, where and how. */
 export function describeIngredients(
   recipe: Recipe,
@@ -108,7 +106,7 @@ export function describeIngredients(
   return [
     `text       ${name ?? files.join(", ")}: ${documents}${count(data.trainTokenCount)} tokens to train on, ${count(data.validationTokenCount)} to validate`,
     `tokenizer  ${describeTokenizer(recipe.tokenizer)}, ${count(tokenizer.vocabSize)} tokens, ${bytesPerToken} bytes each on average`,
-    `model      ${recipe.model.architecture}, ${(parameters / 1e6).toFixed(1)} million parameters`,
+    `model      ${model.modelType}, ${(parameters / 1e6).toFixed(1)} million parameters`,
     `training   ${count(steps)} steps of ${count(tokensPerStep)} tokens: ${epochs.toFixed(1)} times through the text`,
     `engine     ${describeRunEngine(engine)}, ${engine.threads} threads`,
     `kept in    ${directory}`,

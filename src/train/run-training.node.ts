@@ -10,7 +10,7 @@ import { createEngine } from "../engine/registry.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
 import { checkpointVariables, configOf } from "../models/architectures.js";
 import type { CausalLM } from "../models/causal-lm.js";
-import { saveModel } from "../models/saved-model.node.js";
+import { loadModel, saveConfig, saveModel } from "../models/saved-model.node.js";
 import type { Precision } from "../onnx/passes/precision.js";
 import { loadTokenizer } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
@@ -97,9 +97,17 @@ export async function runTraining(recipe: RecipeInput | undefined, options: RunT
   const opened = resume ? await RunDirectory.open(directory) : undefined;
   const followed = opened ? await recipeToResume(opened, recipe, reporter) : parseRecipe(recipe as RecipeInput);
   if (!opened) await RunDirectory.checkFree(directory, { overwrite });
+  if (!opened && followed.model.architecture === "saved" && resolve(followed.model.source) === directory)
+    throw new ArgumentError(
+      `A run cannot be kept where the model is that it begins with: choose another directory than ${directory}.`,
+    );
   await using _lock = opened && (await lockRun(directory));
   const latest = await opened?.latestCheckpoint();
-  const known = latest && { tokenizer: await loadTokenizer(directory), textSha256: readState(latest).textSha256 };
+  const known = latest && {
+    tokenizer: await loadTokenizer(directory),
+    textSha256: readState(latest).textSha256,
+    openModel: () => loadModel(directory, { weights: latest.modelPath }),
+  };
   const ingredients = await ingredientsOf(followed, { known, reporter, signal });
   using _data = ingredients.data;
   // Before the first checkpoint nothing has been computed that stays.
@@ -121,7 +129,10 @@ export async function runTraining(recipe: RecipeInput | undefined, options: RunT
     await using _newLock = opened ? undefined : await lockRun(directory);
     const run =
       opened ?? (await RunDirectory.create(directory, { recipe: followed, config: configOf(ingredients.model), overwrite }));
-    if (!latest) await ingredients.tokenizer.save(directory);
+    if (!latest) {
+      await saveConfig(ingredients.model, directory);
+      await ingredients.tokenizer.save(directory);
+    }
     await run.recordEngine(now);
     reporter.message(describeIngredients(followed, ingredients, now, relative("", directory) || "."));
     const result = await trainInto(run, followed, { ...ingredients, engine, precision }, options, latest);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { whyNoOpenVino } from "../engine/testing/openvino.js";
 import { generate } from "../generate/index.js";
+import { exportGguf } from "../gguf/index.js";
 import { toNumbers } from "../graph/host-array.js";
 import { loadModel } from "../models/index.js";
 import { loadTokenizer } from "../tokenizer/index.js";
@@ -312,5 +313,101 @@ describe("runTraining", () => {
   it("refuses an empty text", async () => {
     await writeFile(textPath, "");
     await expect(runTraining(recipe(), { directory })).rejects.toThrow(fails("DATA", /is empty/));
+  });
+});
+
+describe("runTraining of other models", () => {
+  const lossesOf = async (path: string) => (await measured(path)).flatMap(({ loss }) => loss ?? []);
+  const from = (source: string, training: RecipeInput["training"] = {}): RecipeInput => {
+    const { tokenizer: _, ...rest } = recipe({ dropout: 0, learningRate: 1e-3, steps: 6, ...training });
+    return { ...rest, model: { architecture: "saved", source } };
+  };
+
+  it.each([
+    { model_type: "qwen3", hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2, head_dim: 8 },
+    {
+      model_type: "gpt_neox",
+      hidden_size: 16,
+      intermediate_size: 32,
+      num_hidden_layers: 2,
+      num_attention_heads: 2,
+      vocab_size: 50_432,
+    },
+  ])("trains what a config.json describes, with the tokenizer's vocabulary: %j", async (config) => {
+    const { model_type: type } = config;
+    await runTraining({ ...recipe({ dropout: 0 }), model: { architecture: "config", config } }, { directory });
+    const model = await loadModel(directory);
+    expect(model).toMatchObject({ modelType: type, vocabSize: (await loadTokenizer(directory)).vocabSize });
+    const losses = await lossesOf(directory);
+    expect(losses.at(-1)).toBeLessThan(0.8 * (losses[0] as number));
+  });
+
+  it("goes on from a saved model, in a run of its own that needs it no more once it has begun", async () => {
+    await runTraining(recipe(), { directory });
+    const before = (await lossesOf(directory)).at(-1) as number;
+    const straight = join(folder, "straight");
+    await runTraining(from(directory), { directory: straight });
+    const losses = await lossesOf(straight);
+    expect(Math.abs((losses[0] as number) - before)).toBeLessThan(0.3);
+    expect(losses[0]).toBeLessThan(0.9 * ((await lossesOf(directory))[0] as number)); // not from the beginning
+    expect(await parametersOf(straight)).not.toEqual(await parametersOf(directory));
+
+    const stopped = join(folder, "stopped");
+    const controller = new AbortController();
+    await runTraining(from(directory), {
+      directory: stopped,
+      signal: controller.signal,
+      reporter: atStep(3, () => controller.abort()),
+    });
+    await rm(directory, { recursive: true });
+    await runTraining(undefined, { directory: stopped, resume: true });
+    expect(await measured(stopped)).toEqual(await measured(straight));
+    expect(await parametersOf(stopped)).toEqual(await parametersOf(straight));
+  });
+
+  it("goes on from a run that has not ended, and from a GGUF file", async () => {
+    const config = { model_type: "llama", hidden_size: 64, intermediate_size: 64, num_hidden_layers: 1, num_attention_heads: 2 };
+    const controller = new AbortController();
+    const bytes = { model: "bpe", vocabSize: 300, preset: "gpt2" } as const;
+    await runTraining(
+      { ...recipe({ dropout: 0, saveEvery: 5 }), tokenizer: bytes, model: { architecture: "config", config } },
+      { directory, signal: controller.signal, reporter: atStep(8, () => controller.abort()) },
+    );
+    const reached = (await lossesOf(directory)).at(-1) as number;
+    const checkpoint = (await (await RunDirectory.open(directory)).latestCheckpoint())?.modelPath as string;
+    const file = join(folder, "whale.gguf");
+    await exportGguf(await loadModel(directory, { weights: checkpoint }), await loadTokenizer(directory), file);
+    for (const [i, source] of [directory, file].entries()) {
+      const next = join(folder, `next-${i}`);
+      await runTraining(from(source, { steps: 2 }), { directory: next });
+      expect(Math.abs(((await lossesOf(next))[0] as number) - reached)).toBeLessThan(0.5);
+    }
+    const [one, other] = [await parametersOf(join(folder, "next-0")), await parametersOf(join(folder, "next-1"))];
+    expect(one.map((values) => values.length).sort()).toEqual(other.map((values) => values.length).sort());
+  });
+
+  it("refuses a model that does not fit, before anything is written", async () => {
+    await runTraining(recipe({ steps: 1 }), { directory });
+    const next = { directory: join(folder, "next") };
+    await expect(runTraining(from(directory, { context: 17 }), next)).rejects.toThrow(
+      fails("CONFIG", /training\.context: 17 was given, expected at most 16, which the model reads/),
+    );
+    const bytes = { model: "bpe", vocabSize: 300 } as const;
+    await expect(runTraining({ ...from(directory), tokenizer: bytes }, next)).rejects.toThrow(
+      fails("CONFIG", /tokenizer: one of 2\d\d tokens was given, expected at most \d+, for which the model was made/),
+    );
+    await expect(runTraining(from(join(folder, "nowhere")), next)).rejects.toThrow(
+      fails("CONFIG", /nowhere is not a saved model/),
+    );
+    const config = { model_type: "qwen9" };
+    await expect(runTraining({ ...recipe({ dropout: 0 }), model: { architecture: "config", config } }, next)).rejects.toThrow(
+      fails("CONFIG", /model\.config has model_type "qwen9"; known are gpt2,/),
+    );
+    await expect(readdir(next.directory)).rejects.toThrow(/ENOENT/);
+    const saved = await parametersOf(directory);
+    await expect(runTraining(from(directory), { directory, overwrite: true })).rejects.toThrow(
+      fails("ARGUMENT", /cannot be kept where the model is that it begins with/),
+    );
+    expect(await parametersOf(directory)).toEqual(saved);
   });
 });

@@ -1,6 +1,7 @@
 /** `tsumiki compare`: where a model begins to differ from what another program computed or saved. */
 
 import { type Command, InvalidArgumentError } from "commander";
+import { revisionFlag } from "../revision-flag.js";
 import { tokenIds } from "../token-ids.js";
 
 interface CompareFlags {
@@ -22,7 +23,7 @@ export function register(program: Command): void {
       "how far values may be apart, relative to the largest of a tensor or 1 (default: 1e-4)",
       tolerance,
     )
-    .option("--revision <name>", "branch, tag or commit of a model on the hub (default: main)")
+    .option(...revisionFlag)
     .option("--json", 'print {"compared", "different", "first"}')
     .action(compare);
 }

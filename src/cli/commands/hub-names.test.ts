@@ -1,11 +1,12 @@
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Command } from "commander";
 import { afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
 import { type HubServer, hubServer } from "../../hub/testing/hub-server.js";
 import { Llama, saveModel } from "../../models/index.js";
 import { trainTokenizer } from "../../tokenizer/index.js";
-import { runProgram } from "../program.js";
+import { type CommandModule, runProgram } from "../program.js";
 import * as compare from "./compare.js";
 import * as inspect from "./inspect.js";
 import * as logits from "./logits.js";
@@ -91,6 +92,22 @@ it("a revision is part of the name, or an option", async () => {
     /ARGUMENT.*names the revision v1/,
   );
   expect((await run(1, "sample", "whales/moby@v9", "Call")).errors).toMatch(/NETWORK.*Invalid rev id: v9/);
+  expect((await run(1, "sample", "whales/moby", "Call", "--revision", "v9")).errors).toMatch(/NETWORK.*Invalid rev id: v9/);
+  expect((await run(1, "sample", "whales/moby@v1", "Call", "--revision", "v2")).errors).toMatch(
+    /ARGUMENT.*names the revision v1/,
+  );
+  expect((await run(0, "sample", "whales/moby", "Call me ", "--max-tokens", "2", "--revision", "v1")).out).toMatch(
+    /^Call me ..\n$/s,
+  );
+});
+
+it("every command that takes a model has the option", async () => {
+  const files = (await readdir(new URL(".", import.meta.url))).filter((name) => /^[a-z-]+\.ts$/.test(name));
+  const program = new Command();
+  for (const file of files) ((await import(`./${file}`)) as CommandModule).register(program);
+  const takingModels = program.commands.filter(({ registeredArguments: [first] }) => first?.name() === "model");
+  expect(takingModels.map((command) => command.name())).toEqual(["compare", "inspect", "logits", "sample"]);
+  for (const { options } of takingModels) expect(options.map(({ flags }) => flags)).toContain("--revision <name>");
 });
 
 it("what was downloaded is used without a connection, and what was not is missed", async () => {

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import type { EngineName, InferenceDType, InspectOptions, OptimizerName } from "../../inspect/index.js";
 import type { HuggingFaceConfig } from "../../models/architectures.js";
 import { wholeNumber } from "../numbers.js";
+import { revisionFlag } from "../revision-flag.js";
 
 interface InspectFlags {
   readonly batch?: number;
@@ -25,7 +26,7 @@ export function register(program: Command): void {
     .option("--dtype <name>", "of weights and cache when it is used: float32, float16, bfloat16, int8 or int4 (default: float32)")
     .option("--optimizer <name>", "adamw, lion, muon, sgd, sgd-momentum or adafactor (default: adamw)")
     .option("--engine <name>", "onnxruntime or openvino: also all that a training process holds with it (default: not counted)")
-    .option("--revision <name>", "branch, tag or commit of a model on the hub (default: main)")
+    .option(...revisionFlag)
     .option("--json", "print one JSON object, with the units in the names")
     .action(inspect);
 }

@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import type { HostArray } from "../../graph/host-array.js";
+import { revisionFlag } from "../revision-flag.js";
 import { tokenIds } from "../token-ids.js";
 
 interface LogitsFlags {
@@ -20,7 +21,7 @@ export function register(program: Command): void {
     .requiredOption("--ids <list>", "token ids, such as 1,2,3", tokenIds)
     .option("--layer <name>", "a value on the way instead of the logits, such as layers.0.selfAttn.output")
     .option("--save <file>", "write all values, with the ids as input_ids, into a safetensors file that compare reads")
-    .option("--revision <name>", "branch, tag or commit of a model on the hub (default: main)")
+    .option(...revisionFlag)
     .option("--json", 'print {"shape": [seq, vocab], "data": [...]}')
     .action(logits);
 }

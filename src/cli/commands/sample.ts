@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import { ArgumentError } from "../../errors.js";
+import { revisionFlag } from "../revision-flag.js";
 
 interface SampleFlags {
   readonly maxTokens: string;
@@ -9,6 +10,7 @@ interface SampleFlags {
   readonly topK?: string;
   readonly topP?: string;
   readonly seed?: string;
+  readonly revision?: string;
 }
 
 export function register(program: Command): void {
@@ -25,16 +27,17 @@ export function register(program: Command): void {
     .option("--top-k <number>", "choose among the k likeliest tokens only")
     .option("--top-p <number>", "choose among the likeliest tokens that together reach this probability")
     .option("--seed <number>", "equal seeds give equal texts (default: another one each time)")
+    .option(...revisionFlag)
     .action(sample);
 }
 
 async function sample(folder: string, prompt: string | undefined, flags: SampleFlags): Promise<void> {
-  const { maxTokens, temperature, topK, topP, seed } = flags;
+  const { maxTokens, temperature, topK, topP, seed, revision } = flags;
   const numbers = Object.entries({ maxTokens, temperature, topK, topP, seed }).flatMap(([name, value]) =>
     value === undefined ? [] : [[name, number(name, value)]],
   );
   const { speak } = await import("../speaking.js");
-  await speak(folder, prompt ?? (await firstPrompt(folder)), Object.fromEntries(numbers));
+  await speak(folder, prompt ?? (await firstPrompt(folder)), { ...Object.fromEntries(numbers), revision });
 }
 
 async function firstPrompt(folder: string): Promise<string> {

@@ -1,5 +1,6 @@
 /** `tsumiki train`: a recipe from a file, from flags, or from both. */
 
+import { existsSync } from "node:fs";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { ArgumentError } from "../../errors.js";
@@ -8,7 +9,11 @@ import { chosenTokenizer, type TokenizerFlags, tokenizerFlags } from "../tokeniz
 
 /** Flags that set one key of the recipe each. */
 const keyFlags = [
-  ["--preset <name>", "a recipe to begin with: pocket (default without a file), nanogpt, small", "preset"],
+  [
+    "--preset <name>",
+    "a recipe to begin with: pocket (default without a file), nanogpt, small, further (default with --from)",
+    "preset",
+  ],
   ["--steps <number>", "optimizer steps", "training.steps"],
   ["--batch-size <number>", "sequences in a batch", "training.batchSize"],
   ["--context <number>", "tokens in a sequence", "training.context"],
@@ -29,6 +34,8 @@ const keyFlags = [
 ] as const;
 
 interface TrainFlags extends TokenizerFlags, Readonly<Record<string, unknown>> {
+  readonly from?: string;
+  readonly config?: string;
   readonly data?: readonly string[];
   readonly set?: readonly string[];
   readonly out?: string;
@@ -45,6 +52,8 @@ export function register(program: Command): void {
     .option("--data <source...>", "files, folders, globs (JSON Lines, JSON, CSV, Parquet, text), or a corpus: tsumiki data list");
   for (const [flag, description] of keyFlags) command.option(flag, description);
   tokenizerFlags(command)
+    .option("--from <model>", "weights to begin with: a Hugging Face directory, a run, a GGUF file, or org/name on the hub")
+    .option("--config <file>", "any architecture with new weights: a Hugging Face config.json")
     .option("--set <key=value...>", "any key of the recipe, e.g. --set model.numHiddenLayers=6")
     .option("--out <folder>", "where the run is kept (default: runs/ and the name of the recipe or text)")
     .option("--resume", "go on with the run that is there")
@@ -58,7 +67,7 @@ async function train(file: string | undefined, flags: TrainFlags): Promise<void>
   const { resume = false, overwrite = false, allowEngineChange = false } = flags;
   const directory = flags.out ?? defaultDirectory(file, flags.data);
   const fromFlags = await recipeOfFlags(flags);
-  const below = await recipeBelow(file, directory, resume);
+  const below = await recipeBelow(file, directory, { resume, preset: flags.from === undefined ? "pocket" : "further" });
   const recipe = (await import("../../train/recipe-merge.js")).mergeRecipes(below, fromFlags);
   await trainAndReport(recipe, { directory, resume, overwrite, allowEngineChange }, (where) => ({
     goOn: `npx tsumiki train --resume --out ${where}`,
@@ -67,11 +76,15 @@ async function train(file: string | undefined, flags: TrainFlags): Promise<void>
 }
 
 /** What the flags go over: the file, else the recipe of the run that goes on, else a preset. */
-async function recipeBelow(file: string | undefined, directory: string, resume: boolean): Promise<RecipeInput> {
+async function recipeBelow(
+  file: string | undefined,
+  directory: string,
+  { resume, preset }: { readonly resume: boolean; readonly preset: string },
+): Promise<RecipeInput> {
   if (file !== undefined) return readRecipe(file);
   const { runProgress } = await import("../../train/run-progress.js");
   const own = resume ? (await runProgress(directory))?.recipe : undefined;
-  return own ?? { preset: "pocket" };
+  return own ?? { preset };
 }
 
 /** A recipe file, with its paths as seen from where it lies. */
@@ -80,11 +93,16 @@ async function readRecipe(file: string): Promise<RecipeInput> {
   const { z } = await import("zod");
   const recipe: RecipeInput = await readJsonFile(file, z.record(z.string(), z.unknown()), "CONFIG");
   const seen = (path: unknown) => (typeof path === "string" ? resolve(dirname(file), path) : path) as string;
-  const { data, tokenizer } = recipe as { data?: { files?: unknown }; tokenizer?: { folder?: unknown } };
+  const { data, tokenizer, model } = recipe as {
+    data?: { files?: unknown };
+    tokenizer?: { folder?: unknown };
+    model?: { source?: unknown };
+  };
   return {
     ...recipe,
     ...(Array.isArray(data?.files) ? { data: { ...recipe.data, files: data.files.map(seen) } } : {}),
     ...(tokenizer?.folder === undefined ? {} : { tokenizer: { ...recipe.tokenizer, folder: seen(tokenizer.folder) } }),
+    ...(typeof model?.source === "string" ? { model: { ...recipe.model, source: placeOf(model.source, dirname(file)) } } : {}),
   } as RecipeInput;
 }
 
@@ -94,6 +112,8 @@ async function recipeOfFlags(flags: TrainFlags): Promise<RecipeInput> {
     const value = flags[flagName(flag)];
     if (value !== undefined) setKey(recipe, key, numberOr(value as string));
   }
+  const model = await chosenModel(flags);
+  if (model) recipe.model = { ...(recipe.model as object | undefined), ...model };
   const tokenizer = chosenTokenizer(flags);
   if (tokenizer) recipe.tokenizer = tokenizer;
   for (const setting of flags.set ?? []) {
@@ -102,6 +122,22 @@ async function recipeOfFlags(flags: TrainFlags): Promise<RecipeInput> {
   }
   if (flags.data) recipe.data = { ...(recipe.data as object | undefined), ...(await sourceOf(flags.data)) };
   return recipe;
+}
+
+async function chosenModel({ from, config }: TrainFlags): Promise<RecipeInput["model"]> {
+  if (from !== undefined && config !== undefined)
+    throw new ArgumentError("--from begins with weights that are there, --config with new ones: give one of them.");
+  if (from !== undefined) return { architecture: "saved", source: placeOf(from, ".") };
+  if (config === undefined) return undefined;
+  const { readJsonFile } = await import("../../train/json-file.js");
+  const { z } = await import("zod");
+  return { architecture: "config", config: await readJsonFile(config, z.record(z.string(), z.unknown()), "CONFIG") };
+}
+
+/** The path of a file or folder, as seen from `folder`; what is not there may be a name on the hub. */
+function placeOf(source: string, folder: string): string {
+  const path = resolve(folder, source);
+  return existsSync(path) ? path : source;
 }
 
 /** `--batch-size <number>` → `batchSize`, as commander calls it */
