@@ -9,6 +9,7 @@ import { operator } from "../../graph/op.js";
 import { operandsOf, resultsOf, type ScanAttributes } from "../../graph/scan-body.js";
 import type { Attributes, Tensor } from "../../graph/tensor.js";
 import type { Lowering } from "../engine.js";
+import { flatProducts } from "./flat-products.js";
 import { lateNormalization, scalarsFirst } from "./order.js";
 
 const standard =
@@ -141,5 +142,5 @@ const scan: OnnxFace<Attributes> = (node, inputs, context) => {
 
 export const openVinoLowering: Lowering = {
   faces: { waitFor, rmsNorm, rope, scatterAdd, sumOfSquares, scan },
-  passes: [lateNormalization, scalarsFirst],
+  passes: [flatProducts, lateNormalization, scalarsFirst],
 };
