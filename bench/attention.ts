@@ -3,6 +3,7 @@
  * predict. Each step and its matrix products are measured side by side, in processes of their own.
  */
 
+import { totalmem } from "node:os";
 import { drive, type Outcome, type Skipped } from "./driver.js";
 import { type CellCosts, cellCosts, stepProducts } from "./predict.js";
 import type { Precision } from "./protocol.js";
@@ -11,6 +12,8 @@ import { attentionWorkloads, type LlamaWorkload } from "./workloads.js";
 
 /** The cell of full attention at the shortest context gives the one constant of each table; all others are predicted. */
 const calibrationCell = "full-512";
+/** Cells that need more of the machine's memory are left out: their products are measured beside them. */
+const MOST_MEMORY = 0.6;
 
 export interface AttentionRow {
   readonly by: string;
@@ -38,7 +41,22 @@ interface Options {
   readonly rounds: number;
   readonly precisions: readonly Precision[];
   readonly only?: readonly string[] | undefined;
+  /** Names of workloads. Default: all. */
+  readonly cells?: readonly string[] | undefined;
   readonly onProgress: (line: string) => void;
+}
+
+/**
+ * The workloads of these names, and the one that the others are predicted from.
+ *
+ * @throws Error that lists the names that there are
+ */
+export function chosenWorkloads(cells?: readonly string[]): readonly LlamaWorkload[] {
+  if (!cells) return attentionWorkloads;
+  const names = attentionWorkloads.map(({ name }) => name);
+  const unknown = cells.filter((cell) => !names.includes(cell));
+  if (unknown.length > 0) throw new Error(`--cells names ${unknown.join(", ")}; there are ${names.join(", ")}.`);
+  return attentionWorkloads.filter(({ name }) => name === calibrationCell || cells.includes(name));
 }
 
 interface Cell {
@@ -52,7 +70,14 @@ interface Cell {
   readonly peakMemoryBytes: number;
 }
 
-export async function measureAttention({ threads, rounds, precisions, only, onProgress }: Options): Promise<AttentionResult> {
+export async function measureAttention({
+  threads,
+  rounds,
+  precisions,
+  only,
+  cells: chosen,
+  onProgress,
+}: Options): Promise<AttentionResult> {
   const cells: Cell[] = [];
   const skipped: Skipped[] = [];
   const versions: Record<string, string> = {};
@@ -60,8 +85,10 @@ export async function measureAttention({ threads, rounds, precisions, only, onPr
     { mode: "onnxruntime" as const, precision: "fp32" as const },
     ...precisions.map((precision) => ({ mode: "openvino" as const, precision })),
   ].filter(({ mode }) => !only || only.includes(`tsumiki/${mode}`));
-  for (const workload of attentionWorkloads) {
-    const competitors = engines.flatMap(({ mode, precision }) =>
+  for (const workload of chosenWorkloads(chosen)) {
+    const costs = new Map(engines.map(({ mode }) => [mode, cellCosts(workload, mode)]));
+    const fits = ({ mode }: (typeof engines)[number]) => (costs.get(mode) as CellCosts).memoryBytes < MOST_MEMORY * totalmem();
+    const competitors = engines.filter(fits).flatMap(({ mode, precision }) =>
       (["step", "matmul"] as const).map((task) => ({
         by: `tsumiki/${mode}`,
         library: mode,
@@ -70,6 +97,8 @@ export async function measureAttention({ threads, rounds, precisions, only, onPr
         stepsPerRepetition: 1,
       })),
     );
+    for (const { mode } of engines.filter((engine) => !fits(engine)))
+      onProgress(`tsumiki/${mode} ${workload.name}: left out, it needs ${gigabytes((costs.get(mode) as CellCosts).memoryBytes)}`);
     const result = await drive(competitors, { rounds, warmups: 0, onProgress });
     skipped.push(...result.skipped);
     for (const { ready } of result.outcomes) Object.assign(versions, ready.versions);
@@ -81,7 +110,7 @@ export async function measureAttention({ threads, rounds, precisions, only, onPr
       const [step, products] = [of("step"), of("matmul")];
       if (step && products)
         cells.push({
-          ...{ by: `tsumiki/${mode}`, precision, workload, costs: cellCosts(workload, mode) },
+          ...{ by: `tsumiki/${mode}`, precision, workload, costs: costs.get(mode) as CellCosts },
           ...{ steps: seconds(step), products: seconds(products), peakMemoryBytes: step.peakMemoryBytes },
         });
     }
@@ -89,6 +118,7 @@ export async function measureAttention({ threads, rounds, precisions, only, onPr
   return { rows: predicted(cells), skipped, versions };
 }
 
+const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(2)} GB`;
 const seconds = ({ runs }: Outcome): number[] => runs.map((run) => run.seconds);
 
 /**
@@ -143,15 +173,35 @@ export function attentionTable({ rows, skipped, versions }: AttentionResult): st
       `${(row.otherBytes / 1e9).toFixed(1)} GB`,
       `${row.stepSeconds.toFixed(2)} s`,
       off(row.predictedStepRatio, isFirst),
-      `${(row.peakMemoryBytes / 1e9).toFixed(2)} GB`,
+      gigabytes(row.peakMemoryBytes),
       off(row.predictedPeakMemoryBytes / row.peakMemoryBytes, isFirst),
     ];
   });
   return [
-    [header, header.map(() => "---"), ...lines].map((cells) => `| ${cells.join(" | ")} |`).join("\n"),
+    markdown([header, header.map(() => "---"), ...lines]),
+    savingTable(rows),
     `Versions: ${Object.entries(versions)
       .map(([name, version]) => `${name} ${version}`)
       .join(", ")}.`,
     ...skipped.map(({ competitor, reason }) => `Not measured: ${competitor.by} ${competitor.config.workload.name}: ${reason}`),
-  ].join("\n\n");
+  ]
+    .filter(Boolean)
+    .join("\n\n");
 }
+
+/** Each way to attend over whole matrices of scores at the same context: time and memory. */
+function savingTable(rows: readonly AttentionRow[]): string {
+  const header = ["by", "precision", "attention, context", "of the time of whole attention", "of its memory"];
+  const lines = rows.flatMap((row) => {
+    const [variant, context] = row.workload.split(/-(?=\d+$)/);
+    const whole = rows.find(
+      ({ by, precision, workload }) => by === row.by && precision === row.precision && workload === `whole-${context}`,
+    );
+    if (!whole || variant === "whole") return [];
+    const shares = [row.stepSeconds / whole.stepSeconds, row.peakMemoryBytes / whole.peakMemoryBytes];
+    return [[row.by, row.precision, row.workload, ...shares.map((share) => share.toFixed(2))]];
+  });
+  return lines.length > 0 ? markdown([header, header.map(() => "---"), ...lines]) : "";
+}
+
+const markdown = (lines: readonly (readonly string[])[]): string => lines.map((cells) => `| ${cells.join(" | ")} |`).join("\n");

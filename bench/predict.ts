@@ -1,11 +1,10 @@
 /** What FLOPs and bytes say of a training step, before it is measured. */
 
-import { bytesPerElement } from "../src/graph/dtype.js";
-import type { Graph } from "../src/graph/graph.js";
-import { nodesOf } from "../src/graph/graph.js";
+import { type Graph, nodesOf } from "../src/graph/graph.js";
 import { elementCount } from "../src/graph/host-array.js";
-import type { Tensor } from "../src/graph/tensor.js";
-import { engineMemory, stepGraph } from "../src/inspect/index.js";
+import { type EngineName, engineMemory, lowered, stepGraph } from "../src/inspect/index.js";
+import { attentionBlocks } from "../src/nn/blockwise-attention.js";
+import { movedBytes } from "./moved-bytes.js";
 import { makeModel } from "./peers/tsumiki-step.js";
 import { type LlamaWorkload, llamaParameterCount, type MatmulShape, matmulFlops, withGradients } from "./workloads.js";
 
@@ -18,29 +17,28 @@ export interface CellCosts {
   readonly memoryBytes: number;
 }
 
-export function cellCosts(workload: LlamaWorkload, engine: "onnxruntime" | "openvino"): CellCosts {
-  const graph = stepGraph(makeModel(workload), workload);
+export function cellCosts(workload: LlamaWorkload, engine: EngineName): CellCosts {
+  const graph = lowered(stepGraph(makeModel(workload), workload), engine);
   const { workingBytes, programBytes } = engineMemory(graph, engine);
   // Weights and two moments, each with a second buffer.
   const stateBytes = 2 * 3 * 4 * llamaParameterCount(workload);
   return {
     productFlops: stepProducts(workload).reduce((total, shape) => total + matmulFlops(shape), 0),
-    otherBytes: otherBytes(graph),
+    otherBytes: movedBytes(graph, engine),
     memoryBytes: stateBytes + workingBytes + programBytes,
   };
 }
 
-/** Queries of a block, and most blocks of a sequence: those of src/nn/blockwise-attention.ts. */
-const BLOCK = 128;
-const MOST_BLOCKS = 16;
 /** Rows of logits at once: those of src/nn/linear-cross-entropy.ts. */
 const LOGIT_ROWS = 512;
-/** Of the blocks, which differ in their keys alone, so many are measured for all. */
-const MEASURED_BLOCKS = 4;
+/** Of blocks with so many sizes, which differ in their keys alone, so many are measured for all. */
+const MEASURED_SIZES = 4;
+/** Operands of the products of whole attention are measured up to this size; of larger ones fewer heads are computed at once. */
+const LARGEST_OPERAND = 2 ** 28;
 
 /**
  * The products of a training step as the product computes it: attention in blocks that meet only the keys that they may see, with
- * the scores computed again in the backward pass; the output layer in chunks of rows.
+ * the scores computed again in the backward pass, or whole; the output layer in chunks of rows.
  */
 export function stepProducts(workload: LlamaWorkload): MatmulShape[] {
   const { layers, hidden, heads, kvHeads = heads, intermediate, vocabulary, context, batch } = workload;
@@ -52,43 +50,56 @@ export function stepProducts(workload: LlamaWorkload): MatmulShape[] {
     ...withGradients("gate, up", 2 * layers, 1, tokens, hidden, intermediate, true),
     ...withGradients("down", layers, 1, tokens, intermediate, hidden, true),
     ...withGradients("logits", tokens / LOGIT_ROWS, 1, LOGIT_ROWS, hidden, vocabulary, true),
-    ...measuredBlocks(workload).flatMap(({ queries, keys, count }) => {
-      const [groups, rows, width] = [batch * kvHeads, (heads / kvHeads) * queries, hidden / heads];
-      const scores = withGradients(`scores of ${keys} keys`, count * layers, groups, rows, width, keys, true);
-      const values = withGradients(`values of ${keys} keys`, count * layers, groups, rows, keys, width, false);
-      const [forward, ...backward] = scores as [MatmulShape, ...MatmulShape[]];
-      return [{ ...forward, count: 2 * forward.count }, ...backward, ...values];
-    }),
+    ...(workload.wholeAttention ? wholeProducts(workload) : blockProducts(workload)),
   ];
 }
 
-interface Block {
-  readonly queries: number;
-  readonly keys: number;
+function wholeProducts({ layers, hidden, heads, context, batch }: LlamaWorkload): MatmulShape[] {
+  const together = Math.max(1, Math.min(batch * heads, Math.floor(LARGEST_OPERAND / (4 * context ** 2))));
+  const [count, width] = [(layers * batch * heads) / together, hidden / heads];
+  return [
+    ...withGradients("scores", count, together, context, width, context, true),
+    ...withGradients("values", count, together, context, context, width, false),
+  ];
 }
 
-/** Blocks of queries with the keys that they meet, from the first that the window of the first query reaches, in whole blocks. */
-export function attentionBlocks({ context, window = Number.POSITIVE_INFINITY }: LlamaWorkload): Block[] {
-  const size = BLOCK * Math.ceil(context / (MOST_BLOCKS * BLOCK));
-  return Array.from({ length: Math.ceil(context / size) }, (_, i) => {
-    const end = Math.min(context, (i + 1) * size);
-    const from = Math.max(0, Math.floor((i * size - window + 1) / size) * size);
-    return { queries: end - i * size, keys: end - from };
+function blockProducts(workload: LlamaWorkload): MatmulShape[] {
+  const { layers, hidden, heads, kvHeads = heads, batch } = workload;
+  return measuredMeetings(workload).flatMap(({ queries, keys, count }) => {
+    const [groups, rows, width] = [batch * kvHeads, (heads / kvHeads) * queries, hidden / heads];
+    const scores = withGradients(`scores of ${keys} keys`, count * layers, groups, rows, width, keys, true);
+    const values = withGradients(`values of ${keys} keys`, count * layers, groups, rows, keys, width, false);
+    const [forward, ...backward] = scores as [MatmulShape, ...MatmulShape[]];
+    return [{ ...forward, count: 2 * forward.count }, ...backward, ...values];
   });
 }
 
-/** A few of them, counted for as many FLOPs as all have. */
-function measuredBlocks(workload: LlamaWorkload): (Block & { readonly count: number })[] {
-  const blocks = attentionBlocks(workload).sort((a, b) => a.keys - b.keys);
-  const groups = Math.min(MEASURED_BLOCKS, blocks.length);
+/** How many queries of a block meet how many keys at once, and how often. */
+interface Meeting {
+  readonly queries: number;
+  readonly keys: number;
+  readonly count: number;
+}
+
+/** All that there are, by size; where these are many, a few of them, counted for as many FLOPs as all have. */
+function measuredMeetings({ context, window }: LlamaWorkload): readonly Meeting[] {
+  const counts = new Map<string, Meeting>();
+  for (const { start, end, keys: stretches } of attentionBlocks(context, window))
+    for (const stretch of stretches) {
+      const [queries, keys] = [end - start, stretch.end - stretch.start];
+      const { count } = counts.get(`${queries} × ${keys}`) ?? { count: 0 };
+      counts.set(`${queries} × ${keys}`, { queries, keys, count: count + 1 });
+    }
+  const meetings = [...counts.values()].sort((a, b) => a.keys - b.keys);
+  const groups = Math.min(MEASURED_SIZES, meetings.length);
+  const work = ({ queries, keys }: Meeting) => queries * keys;
   return Array.from({ length: groups }, (_, group) => {
-    const members = blocks.slice(
-      Math.floor((group * blocks.length) / groups),
-      Math.floor(((group + 1) * blocks.length) / groups),
+    const members = meetings.slice(
+      Math.floor((group * meetings.length) / groups),
+      Math.floor(((group + 1) * meetings.length) / groups),
     );
-    const middle = members[members.length >> 1] as Block;
-    const work = ({ queries, keys }: Block) => queries * keys;
-    return { ...middle, count: members.reduce((total, block) => total + work(block), 0) / work(middle) };
+    const middle = members[members.length >> 1] as Meeting;
+    return { ...middle, count: members.reduce((total, member) => total + member.count * work(member), 0) / work(middle) };
   });
 }
 
@@ -100,22 +111,4 @@ export function productFlops(graph: Graph): number {
     const inner = inputs[0]?.size(transposeA ? -2 : -1) as number;
     return total + 2 * inner * elementCount(outputs[0]?.shape as readonly number[]);
   }, 0);
-}
-
-const views = new Set(["reshape", "waitFor", "passThrough", "stopGradient", "lateZero"]);
-
-/** What operators other than products read and write. */
-function otherBytes(graph: Graph): number {
-  const bytes = ({ dtype, shape }: Tensor) => bytesPerElement(dtype) * elementCount(shape as readonly number[]);
-  return nodesOf(graph.outputs.values()).reduce(
-    (total, { op, inputs, outputs }) =>
-      op.leaf || op.name === "matmul" || views.has(op.name)
-        ? total
-        : total +
-          [...(op.name === "slice" || op.name === "gather" ? outputs : inputs), ...outputs].reduce(
-            (sum, tensor) => sum + bytes(tensor),
-            0,
-          ),
-    0,
-  );
 }

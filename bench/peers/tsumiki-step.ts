@@ -23,7 +23,7 @@ type Versions = Readonly<Record<string, string>>;
 
 /** A model of the workload's size with the starting values that all peers share. */
 export function makeModel(workload: LlamaWorkload): Llama {
-  const { kvHeads, window, experts } = workload;
+  const { kvHeads, window, experts, wholeAttention = false } = workload;
   const model = new Llama({
     vocabSize: workload.vocabulary,
     hiddenSize: workload.hidden,
@@ -40,12 +40,21 @@ export function makeModel(workload: LlamaWorkload): Llama {
       experts: { ...experts, intermediateSize: workload.intermediate, normalizeWeights: true, balancing: 0.01 },
     }),
   }).initialize(0);
+  if (wholeAttention) attendWhole(model);
   const parameters = model.parameters();
   for (const [i, { name, shape }] of llamaParameters(workload).entries())
     parameters
       .get(toPropertyPath(name.replace(/^model\./, "")))
       ?.write({ dtype: "float32", shape, data: startingValues(i, shape) });
   return model;
+}
+
+/** Keys that always stay visible are more than blocks are made for; without a window they change nothing. */
+function attendWhole(model: Llama): void {
+  for (const { selfAttn } of model.layers) {
+    const forward = selfAttn.forward.bind(selfAttn);
+    selfAttn.forward = (x, inputs) => forward(x, { ...inputs, mask: { ...inputs.mask, sinks: 1 } });
+  }
 }
 
 /** The step as a program, and the feeds of one step after the other. */

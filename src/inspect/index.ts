@@ -14,7 +14,7 @@ export {
 } from "./inspect.js";
 export { type OptimizerName, optimizerElements, optimizerNames } from "./optimizer-state.js";
 export { inspectionTable } from "./table.js";
-export { recomputeLayers, stepGraph, stepMemory } from "./training-process.js";
+export { lowered, recomputeLayers, stepGraph, stepMemory } from "./training-process.js";
 export {
   compareWithValues,
   modelValues,

@@ -22,6 +22,10 @@ const MOST_LAYERS = 4;
 
 const passesOf = { onnxruntime: cpuLowering.passes, openvino: openVinoLowering.passes } as const;
 
+/** A graph as an engine gets it. */
+export const lowered = (graph: Graph, engine: EngineName): Graph =>
+  passesOf[engine].reduce((current, pass) => pass(current), graph);
+
 /** What a step of AdamW in float32 holds besides weights, optimizer state and their second buffers. */
 export function stepMemory(
   config: HuggingFaceConfig,
@@ -32,10 +36,9 @@ export function stepMemory(
   const unknownSize = Math.ceil((sizes.batch * sizes.context * geometry.expertsPerToken) / geometry.experts);
   const memoryOf = (layers: number): EngineMemory & { readonly gradientBytes: number } => {
     const model = modelFromConfig(withLayers(config, layers));
-    const graph = stepGraph(model, sizes, recompute);
-    const lowered = passesOf[engine].reduce((current, pass) => pass(current), graph);
+    const graph = lowered(stepGraph(model, sizes, recompute), engine);
     const gradientBytes = [...model.parameters().values()].reduce((total, { shape }) => total + 4 * elementCount(shape), 0);
-    return { ...engineMemory(lowered, engine, unknownSize), gradientBytes };
+    return { ...engineMemory(graph, engine, unknownSize), gradientBytes };
   };
   const { layers } = geometry;
   const counted = memoryOf(Math.min(layers, MOST_LAYERS));
