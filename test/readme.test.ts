@@ -21,6 +21,8 @@ const shorter: readonly [printed: string, here: string][] = [
   ["count: 500", "count: 3"],
   ["--data poems.txt --out runs/poems", "--data poems.txt --out runs/poems --steps 2"],
   ["--steps 200", "--steps 2"],
+  ["--from runs/poems --data songs.txt", "--from runs/poems --data songs.txt --steps 2"],
+  ["songs.txt --out runs/new", "songs.txt --out runs/new --steps 2"],
 ];
 
 function shortened(text: string): string {
@@ -87,14 +89,24 @@ describe("commands", () => {
   );
 
   it("are those that are tried here", () => {
-    expect(commands.map((command) => command.split(" ")[2])).toEqual(["doctor", "train", "train", "sample", "train"]);
+    expect(commands.map((command) => command.split(" ")[2])).toEqual([
+      "doctor",
+      "train",
+      "train",
+      "sample",
+      "train",
+      "train",
+      "train",
+    ]);
   });
 
   it("run one after the other, with the recipe that is printed", () => {
     const [recipe = ""] = blocks("json");
     expect(parseRecipe(JSON.parse(recipe) as RecipeInput)).toMatchObject({ training: { steps: 2000, dropout: 0.1 } });
     writeFileSync(join(folder, "recipe.json"), recipe);
-    copyFileSync(join(root, "LICENSE"), join(folder, "poems.txt"));
+    for (const text of ["poems.txt", "songs.txt"]) copyFileSync(join(root, "LICENSE"), join(folder, text));
+    const sizes = { hidden_size: 32, intermediate_size: 64, num_hidden_layers: 1, num_attention_heads: 2, head_dim: 16 };
+    writeFileSync(join(folder, "qwen3.json"), JSON.stringify({ model_type: "qwen3", vocab_size: 151_936, ...sizes }));
     const outputs = commands.slice(1).map((command) => {
       const words = [...shortened(command).matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, word]) => quoted ?? word ?? "");
       return tsumiki(...words.slice(2));
@@ -103,6 +115,8 @@ describe("commands", () => {
     expect(outputs[1]).toMatch(/Saved in runs\/poems/);
     expect(outputs[2]).toMatch(/^The sea[\s\S]+\n$/);
     expect(outputs[3]).toMatch(/--- "The sea"\nThe sea[\s\S]*Saved in runs\/recipe/);
+    expect(outputs[4]).toMatch(/^tokenizer +.*runs\/poems[\s\S]*Saved in runs\/songs/m);
+    expect(outputs[5]).toMatch(/^model +qwen3[\s\S]*Saved in runs\/new/m);
     expect(readdirSync(join(folder, "runs/recipe"))).toEqual(
       expect.arrayContaining(["recipe.json", "tokenizer.json", "checkpoints", "metrics.jsonl", "loss.svg", "samples"]),
     );

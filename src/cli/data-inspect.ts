@@ -7,7 +7,7 @@ import type { Example } from "../data/example.js";
 import { type DataInspection, inspectData, type LengthSummary } from "../data/inspect.node.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
 import { loadTokenizer } from "../tokenizer/index.js";
-import { controlsShown } from "./control-pictures.js";
+import { controlsShown } from "../train/control-pictures.js";
 
 export interface InspectFlags {
   readonly textField?: string;

@@ -2,13 +2,13 @@
 
 import { relative } from "node:path";
 import { generate } from "../generate/index.js";
+import { controlsShown } from "../train/control-pictures.js";
 import { lossCurveText } from "../train/loss-curve.js";
 import type { RecipeInput } from "../train/recipe.js";
 import { formatDuration } from "../train/reporter.js";
 import { reporterFor } from "../train/reporter-terminal.js";
 import { RunDirectory } from "../train/run-directory.js";
 import { type RunResult, type RunTrainingOptions, runTraining } from "../train/run-training.node.js";
-import { controlsShown } from "./control-pictures.js";
 import { interruptSignal } from "./interrupt.js";
 
 /** What to type, besides the name of the run, to go on with it and to use it. */

@@ -14,6 +14,7 @@ import { loadModel, saveConfig, saveModel } from "../models/saved-model.node.js"
 import type { Precision } from "../onnx/passes/precision.js";
 import { loadTokenizer } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { controlsShown } from "./control-pictures.js";
 import { writeJsonFile } from "./json-file.js";
 import { lossCurveSvg } from "./loss-curve.js";
 import { parseRecipe, type Recipe, type RecipeInput, savedRecipeSchema } from "./recipe.js";
@@ -221,7 +222,8 @@ async function trainInto(
       const { step, loss, bitsPerByte } = metrics;
       await run.appendMetrics({ step, validationLoss: loss, validationBitsPerByte: bitsPerByte, seconds: seconds() });
       await drawLossCurve();
-      if (step < steps) for (const sample of await speak(prompts.slice(0, 1))) reporter.message(formatSample(sample));
+      if (step < steps)
+        for (const sample of await speak(prompts.slice(0, 1))) reporter.message(controlsShown(formatSample(sample)));
     },
     async onSave(trainer) {
       if (trainer.stepsDone !== latest?.step) await save(trainer);

@@ -5,7 +5,7 @@ import type { Command } from "commander";
 import type { EncodedConversation } from "../../chat/index.js";
 import { ArgumentError, TsumikiError } from "../../errors.js";
 import type { Tokenizer } from "../../tokenizer/index.js";
-import { controlsShown } from "../control-pictures.js";
+import { controlsShown } from "../../train/control-pictures.js";
 
 interface TemplateFlags {
   readonly generationPrompt?: boolean;

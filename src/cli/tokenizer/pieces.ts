@@ -2,7 +2,7 @@
 
 import { styleText } from "node:util";
 import type { Tokenizer } from "../../tokenizer/index.js";
-import { allControlsShown } from "../control-pictures.js";
+import { allControlsShown } from "../../train/control-pictures.js";
 
 const colours = ["bgBlue", "bgMagenta", "bgCyan", "bgYellow", "bgGreen"] as const;
 

@@ -41,6 +41,20 @@ transformers has no MiniMind: its cases are compared with a PyTorch model writte
 
 [Recurrent networks](recurrent.md) have a page of their own.
 
+## Training them
+
+Any of them trains with the recipe's \`model\` section, or the flags of \`tsumiki train\`:
+
+| | in a recipe | in the command line |
+|---|---|---|
+| new weights, sizes as in a \`config.json\` | \`{ "architecture": "config", "config": { "model_type": "qwen3", ... } }\` | \`--config config.json\` |
+| weights that are there: a directory, a run, a GGUF file, \`org/name\` | \`{ "architecture": "saved", "source": "my-llama" }\` | \`--from my-llama\` |
+| GPT-2 or Llama in a few words | \`{ "architecture": "llama", "hiddenSize": 256, ... }\` | \`--set model.hiddenSize=256\` |
+
+With new weights the vocabulary is the tokenizer's, whatever the \`config.json\` says. A model that is there brings its tokenizer, and
+learns at the gentler rate of the preset \`further\` unless the recipe says otherwise; the run keeps all of it and needs the source no more
+once it has its first checkpoint.
+
 In training, \`model.loss(ids, labels, { zLoss: 1e-4 })\` adds the z-loss, (log Σ exp(logits))², which keeps logits from drifting: in a
 recipe \`training.zLoss\`, in the command line \`--z-loss 1e-4\`. What is added to the cross-entropy, this and what balances experts, is
 reported apart from it: \`model.losses\` gives both, and steps tell \`auxiliaryLoss\` beside \`loss\`.
