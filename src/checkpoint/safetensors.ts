@@ -3,6 +3,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { TsumikiError } from "../errors.js";
 import { writeFileAtomically } from "../files/atomic.js";
+import { readFully, writeFully } from "../files/bytes.node.js";
 import type { TypedArray } from "../graph/dtype.js";
 import type { HostArray } from "../graph/host-array.js";
 import {
@@ -67,33 +68,23 @@ function safetensorsFile(path: string, file: FileHandle, { metadata, tensors }: 
 }
 
 async function openForReading(path: string): Promise<FileHandle> {
+  let file: FileHandle;
   try {
-    const file = await open(path, "r");
-    if ((await file.stat()).isFile()) return file;
-    await file.close();
+    file = await open(path, "r");
   } catch (cause) {
     throw new TsumikiError("CHECKPOINT", `The safetensors file ${path} cannot be opened: ${(cause as Error).message}.`, {
       cause,
     });
   }
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
   throw new TsumikiError("CHECKPOINT", `${path} is not a file. Give the path of a .safetensors file.`);
 }
 
-/** One system call moves at most 2 GiB. */
-const bytesPerCall = 2 ** 30;
-
 async function readBytes(file: FileHandle, into: Uint8Array, position: number, path: string): Promise<Uint8Array> {
-  for (let done = 0; done < into.length; ) {
-    const { bytesRead } = await file.read(into, done, Math.min(into.length - done, bytesPerCall), position + done);
-    if (bytesRead === 0) throw unreadable(path, `it ended at byte ${position + done}; it was cut while it was open`);
-    done += bytesRead;
-  }
+  const done = await readFully(file, into, position);
+  if (done < into.length) throw unreadable(path, `it ended at byte ${position + done}; it was cut while it was open`);
   return into;
-}
-
-async function writeBytes(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length; )
-    done += (await file.write(bytes, done, Math.min(bytes.length - done, bytesPerCall))).bytesWritten;
 }
 
 /** A tensor to be written, and where to get its data when its turn comes. */
@@ -113,8 +104,8 @@ export async function writeSafetensors(
 ): Promise<void> {
   const plan = planSafetensors(entries, metadata);
   await writeFileAtomically(path, async (file) => {
-    await writeBytes(file, plan.start);
-    for (const { tensor } of plan.tensors) await writeBytes(file, tensorBytes(tensor, await tensor.data()));
+    await writeFully(file, plan.start);
+    for (const { tensor } of plan.tensors) await writeFully(file, tensorBytes(tensor, await tensor.data()));
   });
 }
 

@@ -1,8 +1,11 @@
 /** Models as GGUF files, which llama.cpp and what is built on it run. */
 
+import { mkdir } from "node:fs/promises";
+import { dirname } from "node:path";
 import { GGUFValueType, serializeGgufMetadata } from "@huggingface/gguf";
 import { ArgumentError, TsumikiError } from "../errors.js";
 import { writeFileAtomically } from "../files/atomic.js";
+import { writeFully } from "../files/bytes.node.js";
 import { elementCount } from "../graph/host-array.js";
 import type { Variable } from "../graph/variable.js";
 import { checkpointVariables, configOf, type HuggingFaceConfig } from "../models/architectures.js";
@@ -60,13 +63,13 @@ export async function exportGguf(
     ...tokenizerEntries(tokenizer, model.vocabSize),
   ]);
   const header = headerBytes(entries, tensors);
+  await mkdir(dirname(path), { recursive: true });
   await writeFileAtomically(path, async (file) => {
-    await file.write(header);
+    await writeFully(file, header);
     for (const tensor of tensors) {
-      const values = await tensor.values();
-      const bytes = tensor.type.encode(values);
-      await file.write(bytes);
-      await file.write(new Uint8Array(padding(bytes.length)));
+      const bytes = tensor.type.encode(await tensor.values());
+      await writeFully(file, bytes);
+      await writeFully(file, new Uint8Array(padding(bytes.length)));
     }
   });
 }

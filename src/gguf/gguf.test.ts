@@ -1,11 +1,11 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { findLlamaCpp } from "../../test/peers/llama-cpp.js";
 import { toNumbers } from "../graph/host-array.js";
 import { modelValues } from "../inspect/values.js";
@@ -167,6 +167,40 @@ describe("rows of rotated heads", () => {
         expect(reorderRows(reorderRows(values, heads, rows, "neighbours"), heads, rows, "halves")).toEqual(values);
       }),
     );
+  });
+});
+
+describe("a disk", () => {
+  afterEach(() => vi.restoreAllMocks());
+  /** Lets every file write at most `count` bytes a call, and `calls` times in all. */
+  const limit = async (count: number, calls = Number.POSITIVE_INFINITY) => {
+    await using file = await open(path, "r");
+    const prototype = Object.getPrototypeOf(file) as FileHandle;
+    const { write } = prototype;
+    let left = calls;
+    vi.spyOn(prototype, "write").mockImplementation(async function (this: FileHandle, ...args: unknown[]) {
+      const [data, offset, length, position] = args as [Uint8Array, number, number, number | null];
+      if (left-- <= 0) throw Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+      return Reflect.apply(write, this, [data, offset, Math.min(count, length), position]);
+    } as typeof write);
+  };
+
+  it("that writes less than it is asked to gets all in the end", async () => {
+    await exportGguf(make("llama"), tokenizer, path);
+    const whole = await readFile(path);
+    await limit(1000);
+    const nested = join(folder, "a", "folder", "model.gguf");
+    await exportGguf(make("llama"), tokenizer, nested);
+    expect((await readFile(nested)).equals(whole)).toBe(true);
+  });
+
+  it("that becomes full leaves the file that was there, and nothing else", async () => {
+    await exportGguf(make("llama"), tokenizer, path);
+    const [before, names] = [await readFile(path), await readdir(folder)];
+    await limit(1e9, 5);
+    await expect(exportGguf(make("qwen2"), tokenizer, path)).rejects.toMatchObject({ code: "ENOSPC" });
+    expect((await readFile(path)).equals(before)).toBe(true);
+    expect(await readdir(folder)).toEqual(names);
   });
 });
 

@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import { GGMLQuantizationType, gguf } from "@huggingface/gguf";
 import { matchTensors } from "../checkpoint/variable-match.js";
 import { TsumikiError } from "../errors.js";
+import { readFully } from "../files/bytes.node.js";
 import { fileIdentity } from "../files/identity.node.js";
 import { elementCount, type HostArray } from "../graph/host-array.js";
 import type { VariableHome } from "../graph/variable.js";
@@ -34,14 +35,19 @@ interface PlacedTensor {
 type Metadata = Readonly<Record<string, unknown>>;
 
 /**
- * Opens a GGUF file. Its values stay there until they are needed, so it must remain as it is; blocks of 8 and 4 bits are read as
- * float32.
+ * Opens a GGUF file. Its values stay there until they are needed, so it must remain as it is; they are read as float32.
  *
  * @throws TsumikiError CHECKPOINT for a file that is missing, truncated, foreign, of element types that are not known, or whose
  * tensors do not fit, naming every one; CONFIG for an architecture or settings that are not known
  */
 export async function importGguf(path: string): Promise<ImportedGguf> {
   const { metadata, tensors } = await readLayout(path);
+  const parts = metadataReader(metadata, "split.", path).number("count") ?? 1;
+  if (parts > 1)
+    throw new TsumikiError(
+      "CHECKPOINT",
+      `${path} is one of ${parts} parts of a model. Join them with llama.cpp's llama-gguf-split --merge FIRST-PART OUT.`,
+    );
   const architecture = architectureOfFile(metadata["general.architecture"], path);
   const settings = metadataReader(metadata, `${architecture.name}.`, path);
   const tables = await takeTables(tensors, path);
@@ -179,19 +185,12 @@ function homeInFile(
   };
 }
 
-/** One system call moves at most 2 GiB. */
-const bytesPerCall = 2 ** 30;
-
 async function readPart(path: string, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(length);
   await using file = await open(path, "r");
-  for (let done = 0; done < length; ) {
-    const { bytesRead } = await file.read(bytes, done, Math.min(length - done, bytesPerCall), offset + done);
-    if (bytesRead === 0)
-      throw new TsumikiError("CHECKPOINT", `${path} ended at byte ${offset + done}; it was cut after it was opened.`);
-    done += bytesRead;
-  }
-  return bytes;
+  const done = await readFully(file, bytes, offset);
+  if (done === length) return bytes;
+  throw new TsumikiError("CHECKPOINT", `${path} ended at byte ${offset + done}; it was cut after it was opened.`);
 }
 
 function readTokenizer(metadata: Metadata, path: string): Tokenizer | undefined {

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -112,6 +112,27 @@ describe("downloading", () => {
     }
     const directory = await downloadModel("whales/moby", options);
     expect(new Uint8Array(await readFile(join(directory, "model.safetensors")))).toEqual(weights);
+  });
+
+  it("says when the disk takes no more, and goes on when it does again", async () => {
+    const file = await open(join(folder, "any"), "w");
+    const writes = vi.spyOn(Object.getPrototypeOf(file) as FileHandle, "write");
+    await file.close();
+    writes.mockRejectedValue(Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" }));
+    await expect(downloadModel("whales/moby", options)).rejects.toThrow(network(/could not be written to .*ENOSPC.*make room/));
+    expect(bodies().length).toBe(1); // it is of no use to try again
+    writes.mockRestore();
+    const directory = await downloadModel("whales/moby", options);
+    expect(new Uint8Array(await readFile(join(directory, "model.safetensors")))).toEqual(weights);
+  });
+
+  it("lets two that want the same download it at the same time", async () => {
+    hub.breaks.push(90_000, 50_000, 20_000);
+    const directories = await Promise.all([downloadModel("whales/moby", options), downloadModel("whales/moby", options)]);
+    expect(directories[0]).toBe(directories[1]);
+    expect(new Uint8Array(await readFile(join(directories[0], "model.safetensors")))).toEqual(weights);
+    const blobs = await readdir(join(folder, "cache/models--whales--moby/blobs"));
+    expect(blobs.filter((name) => name.endsWith(".incomplete"))).toEqual([]);
   });
 
   it("takes the revision that is asked for, and a token to those who want one", async () => {

@@ -1,11 +1,12 @@
 /** One file of a repository on its way into the cache: resumed where it was broken off, and checked against its hash. */
 
 import { createHash, type Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { constants, createReadStream } from "node:fs";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { downloadFile, fileDownloadInfo } from "@huggingface/hub";
 import { TsumikiError } from "../errors.js";
+import { writeFully } from "../files/bytes.node.js";
 import { sizeOf } from "./cache.node.js";
 
 export interface RemoteFile {
@@ -37,7 +38,8 @@ const fruitlessAttempts = 3;
  * Downloads a file to `target`. What arrives is kept under `<target>.incomplete`, so that a later call goes on where this one was
  * broken off.
  *
- * @throws TsumikiError NETWORK where the connection stays broken or the content is not what the repository says, ABORTED by the signal
+ * @throws TsumikiError NETWORK where the connection stays broken, the disk takes no more or the content is not what the repository
+ * says; ABORTED by the signal
  */
 export async function transfer(file: RemoteFile, target: string, options: TransferOptions): Promise<void> {
   const incomplete = `${target}.incomplete`;
@@ -49,6 +51,7 @@ export async function transfer(file: RemoteFile, target: string, options: Transf
       break;
     } catch (cause) {
       if (options.signal?.aborted) throw new TsumikiError("ABORTED", `Downloading ${file.path} was stopped.`, { cause });
+      if (isOfTheDisk(cause)) throw unwritable(file, incomplete, cause);
       fruitless = ((await sizeOf(incomplete)) ?? 0) > before ? 0 : fruitless + 1;
       if (fruitless < fruitlessAttempts) continue;
       throw new TsumikiError(
@@ -59,9 +62,27 @@ export async function transfer(file: RemoteFile, target: string, options: Transf
       );
     }
   }
-  await checkContent(file, incomplete, options.repository);
-  await rename(incomplete, target);
+  try {
+    await checkContent(file, incomplete, options.repository);
+    await rename(incomplete, target);
+  } catch (error) {
+    // Another process may have had the same to do, and been first.
+    const isThere = (error as NodeJS.ErrnoException).code === "ENOENT" && (await sizeOf(target)) === file.size;
+    if (!isThere) throw error;
+  }
 }
+
+/** What trying again does not mend. */
+const isOfTheDisk = (cause: unknown): cause is Error =>
+  ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO"].includes((cause as NodeJS.ErrnoException).code ?? "");
+
+const unwritable = (file: RemoteFile, path: string, cause: Error): TsumikiError =>
+  new TsumikiError(
+    "NETWORK",
+    `${file.path} (${file.size} bytes) could not be written to ${path}: ${cause.message}. What has arrived is kept; make room there, ` +
+      "or name another folder with HF_HUB_CACHE, and call again.",
+    { cause },
+  );
 
 async function receive(file: RemoteFile, path: string, start: number, options: TransferOptions): Promise<void> {
   const request = {
@@ -75,11 +96,12 @@ async function receive(file: RemoteFile, path: string, start: number, options: T
   const info = await fileDownloadInfo(request);
   const blob = info && (await downloadFile({ ...request, downloadInfo: info }));
   if (!blob) throw new Error("the server says that there is no such file");
-  await using output = await open(path, start > 0 ? "r+" : "w");
+  // Not emptied when it is opened: another process may be at the same file, and whoever is behind writes the same bytes again.
+  await using output = await open(path, constants.O_CREAT | constants.O_RDWR);
   let position = start;
   for await (const chunk of blob.slice(start, file.size).stream() as unknown as AsyncIterable<Uint8Array>) {
     if (position + chunk.length > file.size) throw new Error(`the server sent more than the ${file.size} bytes it had announced`);
-    await output.write(chunk, 0, chunk.length, position);
+    await writeFully(output, chunk, position);
     position += chunk.length;
     options.onBytes(position);
   }

@@ -9,9 +9,10 @@
  * ```
  */
 
-import { mkdir } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import "../graph/methods.js";
+import { ArgumentError } from "../errors.js";
 import { writeFileAtomically } from "../files/atomic.js";
 import { addDims, symbol } from "../graph/dim.js";
 import { bytesPerElement } from "../graph/dtype.js";
@@ -30,6 +31,7 @@ import { saveConfig } from "../models/saved-model.node.js";
 import { optimize } from "../onnx/passes/index.js";
 import { type ExternalConstant, writeOnnx } from "../onnx/writer.js";
 import { withInputs } from "../program/build.js";
+import { writeExternalWeights } from "../program/external-weights.node.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 
 export interface ExportOnnxOptions {
@@ -42,7 +44,11 @@ export interface ExportOnnxOptions {
 const mostInlineBytes = 1.5e9;
 const dataFile = "model.onnx_data";
 
-/** Writes a model in float32 as a directory that transformers.js loads as `dtype: "fp32"`. */
+/**
+ * Writes a model in float32 as a directory that transformers.js loads as `dtype: "fp32"`.
+ *
+ * @throws TsumikiError ARGUMENT where parameters are to be in the ONNX file and do not fit; the disk's error as it is
+ */
 export async function exportOnnx(model: CausalLM, directory: string, options: ExportOnnxOptions = {}): Promise<void> {
   const geometry = decoderGeometry(configOf(model));
   const { variables, ...graph } = decodingGraph(model, geometry);
@@ -51,10 +57,15 @@ export async function exportOnnx(model: CausalLM, directory: string, options: Ex
     0,
   );
   const { tokenizer, externalData = bytes > mostInlineBytes } = options;
+  if (!externalData && bytes > mostInlineBytes)
+    throw new ArgumentError(
+      `Parameters of ${bytes} bytes do not fit into an ONNX file: leave externalData out, or set it to true.`,
+    );
   const folder = join(directory, "onnx");
   await mkdir(folder, { recursive: true });
   const frozen = externalData ? await writeData(join(folder, dataFile), variables) : await readAll(variables);
   await writeFileAtomically(join(folder, "model.onnx"), writeOnnx(optimize(graph), { frozen }));
+  if (!externalData) await rm(join(folder, dataFile), { force: true }); // of a model that was here before
   await tokenizer?.save(directory);
   await saveConfig(model, directory, externalData ? { "transformers.js_config": { use_external_data_format: true } } : {});
 }
@@ -107,25 +118,16 @@ function named(
   };
 }
 
+async function writeData(path: string, variables: ReadonlyMap<string, Variable>): Promise<Map<string, ExternalConstant>> {
+  let places = new Map<string, ExternalConstant>();
+  await writeFileAtomically(path, async (file) => {
+    places = await writeExternalWeights(file, dataFile, variables);
+  });
+  return places;
+}
+
 async function readAll(variables: ReadonlyMap<string, Variable>): Promise<Map<string, HostArray>> {
   const values = new Map<string, HostArray>();
   for (const [name, variable] of variables) values.set(name, await variable.read());
   return values;
-}
-
-/** Parameters one after the other in a file, each at a multiple of a page, from which it can be mapped into memory. */
-async function writeData(path: string, variables: ReadonlyMap<string, Variable>): Promise<Map<string, ExternalConstant>> {
-  const page = 4096;
-  const places = new Map<string, ExternalConstant>();
-  let end = 0;
-  await writeFileAtomically(path, async (file) => {
-    for (const [name, variable] of variables) {
-      const { data } = await variable.read();
-      const offset = Math.ceil(end / page) * page;
-      await file.write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 0, data.byteLength, offset);
-      places.set(name, { location: dataFile, offset, length: data.byteLength });
-      end = offset + data.byteLength;
-    }
-  });
-  return places;
 }

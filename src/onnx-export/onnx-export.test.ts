@@ -83,3 +83,15 @@ it.each(Object.keys(configs))("transformers.js runs %s: logits, cached generatio
   expect(largestDifference(data.slice(2 * 280, 4 * 280), await logitsOf(model, [5, 6]))).toBeLessThan(1e-4);
   expect(largestDifference(data.slice(4 * 280), await logitsOf(model, [1, 2, 3, 4]))).toBeLessThan(1e-4);
 });
+
+it("parameters are in the file that was asked for, and those that do not fit are refused", async () => {
+  const directory = join(folder, "twice");
+  const model = modelFromConfig(configs.llama).initialize(5);
+  for (const externalData of [true, false]) await exportOnnx(model, directory, { externalData });
+  expect(await readdir(join(directory, "onnx"))).toEqual(["model.onnx"]);
+  const large = modelFromConfig({ model_type: "llama", ...base, vocab_size: 100_000, hidden_size: 4096 });
+  await expect(exportOnnx(large, directory, { externalData: false })).rejects.toMatchObject({
+    code: "ARGUMENT",
+    message: expect.stringMatching(/Parameters of \d+ bytes do not fit into an ONNX file/),
+  });
+});

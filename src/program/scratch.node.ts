@@ -6,13 +6,8 @@ import { join } from "node:path";
 import { TsumikiError } from "../errors.js";
 import type { Variable } from "../graph/variable.js";
 import type { ExternalConstant } from "../onnx/writer.js";
+import { writeExternalWeights } from "./external-weights.node.js";
 import type { FrozenWeights } from "./frozen-weights.js";
-
-/** From here on a file can be mapped into memory. */
-const page = 4096;
-
-/** One system call moves at most 2 GiB. */
-const bytesPerCall = 2 ** 30;
 
 /**
  * Writes values into a file of the system's folder for temporary files, one tensor at a time.
@@ -25,19 +20,10 @@ export async function writeScratch(variables: ReadonlyMap<string, Variable>): Pr
   const remove = () => rm(folder, { recursive: true, force: true }).catch(() => removeAtExit(folder));
   const path = join(folder, "weights");
   const location = "weights-0";
-  const constants = new Map<string, ExternalConstant>();
+  let constants: Map<string, ExternalConstant>;
   try {
     await using file = await open(path, "wx");
-    let end = 0;
-    for (const [name, variable] of variables) {
-      const { data } = await variable.read();
-      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      const offset = Math.ceil(end / page) * page;
-      for (let done = 0; done < bytes.length; )
-        done += (await file.write(bytes, done, Math.min(bytes.length - done, bytesPerCall), offset + done)).bytesWritten;
-      constants.set(name, { location, offset, length: bytes.length });
-      end = offset + bytes.length;
-    }
+    constants = await writeExternalWeights(file, location, variables);
   } catch (cause) {
     await remove();
     if ((cause as NodeJS.ErrnoException).code !== "ENOSPC") throw cause;
