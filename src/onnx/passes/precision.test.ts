@@ -106,6 +106,23 @@ describe("products in bfloat16", () => {
     expect(count(shaped, "transpose bfloat16")).toBe(1);
   });
 
+  it("are cast back once where several are laid end to end, with what is not narrow between them as it is", () => {
+    const [a, b, c] = [matmul(x, w), matmul(y, w), matmul(x, v)];
+    const graph = inBfloat16({ all: concat([a, b, exp(x), c], 0) });
+    expect(count(graph, "cast float32")).toBe(2);
+    expect(operatorsOf(graph).slice(-3)).toContain("concat float32");
+    expect(count(graph, "concat bfloat16")).toBe(1);
+    // One that is needed in float32 anyway has been cast, and is not cast again.
+    const read = inBfloat16({ root: exp(a), all: concat([a, b, c], 0) });
+    expect(count(read, "cast float32")).toBe(2);
+    const apart = graphOf(inputs, { a, b, c });
+    const rounded = valuesOf(optimize(apart, "bf16"));
+    const together = valuesOf(inBfloat16({ all: concat([a, b, c], 1) })).get("all") as Float64Array;
+    for (const [i, name] of ["a", "b", "c"].entries())
+      for (let at = 0; at < 6 * 8; at++)
+        expect(together[Math.floor(at / 8) * 24 + i * 8 + (at % 8)]).toBe((rounded.get(name) as Float64Array)[at]);
+  });
+
   it("cast nothing where one moves its result to another", () => {
     const heads = transpose(reshape(matmul(x, w), [6, 2, 4]), [1, 0, 2]); // [2, 6, 4]
     const padded = pad(concat([heads, heads], 0), [

@@ -12,6 +12,7 @@
 import { type Graph, nodesOf, type Pass } from "../../graph/graph.js";
 import { mul } from "../../graph/ops/arithmetic.js";
 import { cast } from "../../graph/ops/cast.js";
+import { concat } from "../../graph/ops/shape-slice.js";
 import { makeNode, type Node, type Tensor } from "../../graph/tensor.js";
 import { isProduct, movedOperands, moves, type PrecisionPlan, passesThrough, planPrecision } from "./precision-plan.js";
 
@@ -60,8 +61,8 @@ class Forms {
     else if (isProduct(node)) this.#multiply(node);
     else if (outputs.some((output) => this.#plan.bornNarrow.has(output))) this.#narrowCopy(node);
     else {
-      const wide = inputs.map((input) => this.wide(input));
-      const same = wide.every((input, i) => input === inputs[i]);
+      const wide = op.name === "concat" ? this.#joined(node) : inputs.map((input) => this.wide(input));
+      const same = wide.length === inputs.length && wide.every((input, i) => input === inputs[i]);
       const copies = same ? outputs : makeNode(op, wide, attributes, outputs, scope).outputs;
       for (const [i, output] of outputs.entries()) this.#wide.set(output, copies[i] as Tensor);
     }
@@ -75,6 +76,29 @@ class Forms {
       makeNode(op, operands, kept, [{ shape: output.shape, dtype: "bfloat16" }], scope).outputs[0] as Tensor;
     if (this.#plan.bornNarrow.has(output)) this.#narrow.set(output, multiplied(attributes));
     else this.#wide.set(output, mul(cast(multiplied(transposed), "float32"), scale));
+  }
+
+  /**
+   * The operands of a concatenation in float32. Neighbours that are narrow so far are laid end to end before they are cast: one
+   * cast instead of one for each gradient of a small model, whose update takes them as one vector.
+   */
+  #joined({ inputs, attributes }: Node): readonly Tensor[] {
+    const runs: Tensor[][] = [];
+    const isNarrow = (tensor: Tensor) => this.#plan.bornNarrow.has(tensor) && !this.#wide.has(tensor);
+    for (const [i, input] of inputs.entries())
+      if (i > 0 && isNarrow(input) && isNarrow(inputs[i - 1] as Tensor)) runs.at(-1)?.push(input);
+      else runs.push([input]);
+    return runs.map((run) =>
+      run.length === 1
+        ? this.wide(run[0] as Tensor)
+        : cast(
+            concat(
+              run.map((input) => this.narrow(input)),
+              attributes.axis as number,
+            ),
+            "float32",
+          ),
+    );
   }
 
   #alias(output: Tensor, input: Tensor): void {
