@@ -7,9 +7,10 @@ import { elementCount } from "../src/graph/host-array.js";
 import { constantOp } from "../src/graph/leaves.js";
 import type { Node, Tensor } from "../src/graph/tensor.js";
 import type { EngineName } from "../src/inspect/index.js";
+import { withoutPassThroughs } from "../src/inspect/planned-buffer.js";
 
 /** Operators whose result is the same memory under another shape. */
-const views = new Set(["reshape", "passThrough", "stopGradient"]);
+const views = new Set(["reshape"]);
 
 /** Operators that compute each element by itself: OpenVINO makes one kernel of those that follow each other ("Subgraph"). */
 const elementwise = new Set([
@@ -40,7 +41,8 @@ const partial = new Set(["slice", "gather", "takeAlong", "lateZero"]);
  * Every operator reads its operands and writes its results once. With OpenVINO, elementwise operators of one shape are one operator
  * where the value between them has no other reader. What depends on constants alone is computed before.
  */
-export function movedBytes(graph: Graph, engine: EngineName): number {
+export function movedBytes(traced: Graph, engine: EngineName): number {
+  const graph = withoutPassThroughs(traced);
   const nodes = movingNodes(graph, engine);
   const source = sourceOf(graph, engine);
   const results = new Set([...graph.outputs.values()].map(source));

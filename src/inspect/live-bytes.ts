@@ -72,9 +72,11 @@ export function liveBytes(
 function storageOwners(nodes: readonly Node[]): ReadonlyMap<Tensor, Tensor> {
   const owners = new Map<Tensor, Tensor>();
   for (const node of nodes) {
-    const [input] = node.inputs;
-    if (!views.has(node.op.name) || input === undefined) continue;
-    for (const output of node.outputs) owners.set(output, owners.get(input) ?? input);
+    if (!views.has(node.op.name)) continue;
+    for (const [i, output] of node.outputs.entries()) {
+      const input = node.inputs[i] as Tensor;
+      owners.set(output, owners.get(input) ?? input);
+    }
   }
   return owners;
 }

@@ -8,16 +8,24 @@ import { bytesPerElement } from "../graph/dtype.js";
 import { type Graph, nodesOf } from "../graph/graph.js";
 import type { Node, Tensor } from "../graph/tensor.js";
 import { valuesOfKnownSize } from "./known-sizes.js";
-import { depthFirst, type MemoryPlan, type PlannedBuffer, tensorBytes, withoutConstants } from "./planned-buffer.js";
+import {
+  depthFirst,
+  type MemoryPlan,
+  type PlannedBuffer,
+  tensorBytes,
+  withoutConstants,
+  withoutPassThroughs,
+} from "./planned-buffer.js";
 
 /** Operators whose ONNX form is one node whose result is the same memory under another shape (`Alias`). */
-const views = new Set(["reshape", "waitFor", "passThrough", "stopGradient"]);
+const views = new Set(["reshape", "waitFor"]);
 
 /** Operators whose kernels may write over their first operand (`MayInplace`): arithmetic of two operands may not. */
 const inPlaceOperators = new Set(["sigmoid", "tanh", "relu", "silu", "cast", "softmax"]);
 
 /** @param unknownSize what a size that only the data decides (rows of an expert) is taken to be */
-export function onnxRuntimePlan(graph: Graph, unknownSize = 1): MemoryPlan {
+export function onnxRuntimePlan(traced: Graph, unknownSize = 1): MemoryPlan {
+  const graph = withoutPassThroughs(traced);
   const { order, constantBytes } = withoutConstants(onnxRuntimeOrder(graph), unknownSize);
   return { order, buffers: planBuffers(graph, order, unknownSize), constantBytes };
 }

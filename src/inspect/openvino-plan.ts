@@ -3,10 +3,17 @@
 import { isStatic } from "../graph/dim.js";
 import type { Graph } from "../graph/graph.js";
 import type { Node, Tensor } from "../graph/tensor.js";
-import { depthFirst, type MemoryPlan, type PlannedBuffer, tensorBytes, withoutConstants } from "./planned-buffer.js";
+import {
+  depthFirst,
+  type MemoryPlan,
+  type PlannedBuffer,
+  tensorBytes,
+  withoutConstants,
+  withoutPassThroughs,
+} from "./planned-buffer.js";
 
 /** Operators whose result is the same memory under another shape. */
-const views = new Set(["reshape", "waitFor", "passThrough", "stopGradient"]);
+const views = new Set(["reshape", "waitFor"]);
 
 /** Operators that are computed in the memory of an operand of the same shape which nobody needs any more. */
 const inPlaceOperators = new Set([
@@ -15,7 +22,8 @@ const inPlaceOperators = new Set([
 ]);
 
 /** @param unknownSize what a size that only the data decides (rows of an expert) is taken to be */
-export function openVinoPlan(graph: Graph, unknownSize = 1): MemoryPlan {
+export function openVinoPlan(traced: Graph, unknownSize = 1): MemoryPlan {
+  const graph = withoutPassThroughs(traced);
   const { order, constantBytes } = withoutConstants(openVinoOrder(graph), unknownSize);
   return { order, buffers: planBuffers(graph, order, unknownSize), constantBytes };
 }

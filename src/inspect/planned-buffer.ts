@@ -2,8 +2,10 @@
 
 import { isStatic, isStaticShape } from "../graph/dim.js";
 import { bytesPerElement } from "../graph/dtype.js";
+import { type Graph, rewriteGraph } from "../graph/graph.js";
 import { constantOp } from "../graph/leaves.js";
-import type { Node, Tensor } from "../graph/tensor.js";
+import { makeNode, type Node, type Tensor } from "../graph/tensor.js";
+import { passesThrough } from "../onnx/passes/precision-plan.js";
 
 /** Where an engine puts the values of a graph, and when. */
 export interface MemoryPlan {
@@ -24,6 +26,14 @@ export interface PlannedBuffer {
 /** @param unknownSize what a size that only the data decides is taken to be */
 export const tensorBytes = ({ dtype, shape }: Tensor, unknownSize: number): number =>
   shape.reduce<number>((bytes, dim) => bytes * (isStatic(dim) ? dim : unknownSize), bytesPerElement(dtype));
+
+/** The graph without operators of which nothing is left in a model; all others anew, in the same order. */
+export const withoutPassThroughs = (graph: Graph): Graph =>
+  rewriteGraph(graph, (node, inputs) => {
+    const { op, outputs, attributes, scope } = node;
+    if (op.leaf) return undefined;
+    return passesThrough(node) ? inputs.slice(0, outputs.length) : makeNode(op, inputs, attributes, outputs, scope).outputs;
+  });
 
 /**
  * Every node behind its operands, leaves left out. Of the nodes at the ends, and of a node's operands as `arrange` has them, the
