@@ -86,8 +86,10 @@ function modelEntries(config: HuggingFaceConfig, rope: GgufRope): (readonly [str
     const value = from === "head_dim" ? headDim : number(from);
     return [key, from === "rms_norm_eps" ? float32(value) : uint32(value)];
   });
+  const window = config.model_type === "phi3" ? config.sliding_window : null;
   return [
     ...settings,
+    ...(typeof window === "number" ? [["attention.sliding_window", uint32(window)] as const] : []),
     ["attention.value_length", uint32(headDim)],
     ["rope.dimension_count", uint32(rotaryDimOf(config))],
     ["rope.freq_base", float32(ropeThetaOf(config))],

@@ -146,9 +146,16 @@ function configFrom(
     mlp_bias: tensors.has("blk.0.ffn_up.bias"),
     hidden_act: "silu",
   };
+  const experts = metadata.number("expert_count") ?? 0;
+  if (experts > 0)
+    throw new TsumikiError("CONFIG", `${path} holds a mixture of ${experts} experts, which cannot be read from GGUF here.`);
   const rotated = metadata.number("rope.dimension_count") ?? headDimOf(config);
+  if (architecture.name === "phi3")
+    return {
+      ...{ ...config, partial_rotary_factor: rotated / headDimOf(config) },
+      sliding_window: metadata.number("attention.sliding_window") || null, // llama.cpp itself has none
+    };
   if (rotated === headDimOf(config)) return config;
-  if (architecture.name === "phi3") return { ...config, partial_rotary_factor: rotated / headDimOf(config) };
   throw new TsumikiError(
     "CONFIG",
     `${path} rotates ${rotated} of ${headDimOf(config)} features of a head, which a model of type ${architecture.name} here does not.`,

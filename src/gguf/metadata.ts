@@ -44,7 +44,7 @@ export function metadataReader(metadata: Readonly<Record<string, unknown>>, pref
     if (value === undefined || value === null) return undefined;
     const converted = convert(value);
     if (converted !== undefined) return converted;
-    throw new TsumikiError("CHECKPOINT", `${source} is broken: its ${prefix}${key} should be ${expected}.`);
+    throw new TsumikiError("CHECKPOINT", `${source} cannot be read here: its ${prefix}${key} is not ${expected}.`);
   };
   const listOf =
     <T>(convert: (value: unknown) => T | undefined) =>

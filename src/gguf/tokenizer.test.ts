@@ -1,11 +1,8 @@
-import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { findLlamaCpp } from "../../test/peers/llama-cpp.js";
+import { askLlamaCpp, findLlamaCpp } from "../../test/peers/llama-cpp.js";
 import { modelFromConfig } from "../models/index.js";
 import { type Tokenizer, tokenizerFromJson, trainTokenizer } from "../tokenizer/index.js";
 import type { TokenizerJson } from "../tokenizer/tokenizer-json.js";
@@ -59,9 +56,9 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-async function exported(tokenizer: Tokenizer): Promise<string> {
+async function exported(tokenizer: Tokenizer, name = "model.gguf"): Promise<string> {
   const sizes = { hidden_size: 32, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2 };
-  const path = join(folder, "model.gguf");
+  const path = join(folder, name);
   await exportGguf(modelFromConfig({ model_type: "llama", vocab_size: vocabSize, ...sizes }), tokenizer, path);
   return path;
 }
@@ -98,42 +95,43 @@ const llamaCpp = await findLlamaCpp();
 const absent = "absent" in llamaCpp ? llamaCpp.absent : undefined;
 
 describe.skipIf(absent !== undefined)(`llama.cpp${absent === undefined ? "" : ` (${absent})`}`, () => {
-  interface Theirs {
-    readonly addBos: boolean;
-    readonly results: readonly { readonly ids: number[] }[];
-  }
-  const theirs = async (tokenizer: Tokenizer, texts: readonly string[]): Promise<Theirs> => {
-    const script = fileURLToPath(new URL("../../test/peers/llama-cpp-tokenize.mjs", import.meta.url));
-    const url = "url" in llamaCpp ? llamaCpp.url : "";
-    const parameters = [script, url, await exported(tokenizer), JSON.stringify(texts)];
-    const { stdout } = await promisify(execFile)(process.execPath, parameters);
-    return JSON.parse(stdout.trim().split("\n").at(-1) as string) as Theirs;
-  };
-
-  it.each(names)("makes the same ids with the tokenizer of %s", async (name) => {
-    const { addBos, results } = await theirs(tokenizerOf(name), golden.texts);
-    expect(addBos).toBe(around[name][0]);
-    expect(results.map(({ ids }) => ids)).toEqual(golden.tokenizers[name].ids);
-  });
-
-  it.each(Object.keys(unigramForms))("makes the same ids with a Unigram that has %s", async (name) => {
-    const tokenizer = unigram(unigramForms[name] as object);
-    const texts = [...golden.texts, "  two  before", "two behind  ", "<extra_id_0> and </s> and"];
-    const { results } = await theirs(tokenizer, texts);
-    // Its special tokens are texts to llama.cpp unless it is told otherwise.
-    expect(results.slice(0, -1).map(({ ids }) => ids)).toEqual(texts.slice(0, -1).map((text) => [...tokenizer.encode(text)]));
-    const { tokenizer: imported } = await importGguf(join(folder, "model.gguf"));
-    expect(texts.map((text) => [...(imported?.encode(text) ?? [])])).toEqual(texts.map((text) => [...tokenizer.encode(text)]));
-  });
-
   const splitting =
     "It's 12345.67 (or $89+1) at 7:30 — naïve café, 你好!\n\n  def f(x):\n\treturn x**2  # we'll   see `this` <b>^~|";
-  it.each(["gpt-2", "llama-bpe", "qwen2", "smollm", "default"])("splits texts as here: %s", async (pre) => {
+  const texts = [...golden.texts, "  two  before", "two behind  ", splitting];
+  const tokenizers = new Map<string, Tokenizer>([
+    ...names.map((name) => [name, tokenizerOf(name)] as const),
+    ...Object.entries(unigramForms).map(([name, form]) => [`a Unigram that has ${name}`, unigram(form)] as const),
+  ]);
+  const splits = ["gpt-2", "llama-bpe", "qwen2", "smollm", "default"];
+  /** Of all files in one process: starting it is what takes long. */
+  let theirs: ReadonlyMap<string, { readonly addBos: boolean; readonly ids: readonly number[][] }>;
+  beforeAll(async () => {
     const plain = await trainTokenizer(splitting.repeat(4), { model: "bpe", vocabSize: 330, specialTokens: ["<|endoftext|>"] });
-    const tokenizer = tokenizerFromGguf({ ...ggufTokenizer(plain, 330), pre }, "");
-    expect(ggufTokenizer(tokenizer, 330).pre).toBe(pre);
-    const { results } = await theirs(tokenizer, [splitting]);
-    expect(results[0]?.ids).toEqual([...tokenizer.encode(splitting)]);
+    for (const pre of splits) tokenizers.set(pre, tokenizerFromGguf({ ...ggufTokenizer(plain, 330), pre }, ""));
+    const paths: string[] = [];
+    for (const tokenizer of tokenizers.values()) paths.push(await exported(tokenizer, `${paths.length}.gguf`));
+    const results = await askLlamaCpp<{ addBos: boolean; ids: number[][] }[]>(
+      llamaCpp,
+      "llama-cpp-tokenize.mjs",
+      JSON.stringify(texts),
+      ...paths,
+    );
+    theirs = new Map([...tokenizers.keys()].map((name, i) => [name, results[i] as (typeof results)[number]]));
+  });
+
+  it.each([...tokenizers.keys(), ...splits])("makes the same ids with the tokenizer of %s", async (name) => {
+    const tokenizer = tokenizers.get(name);
+    expect(theirs.get(name)?.ids).toEqual(texts.map((text) => [...(tokenizer?.encode(text) ?? [])]));
+    const { tokenizer: imported } = await importGguf(join(folder, `${[...tokenizers.keys()].indexOf(name)}.gguf`));
+    for (const text of texts) expect(imported?.encode(text)).toEqual(tokenizer?.encode(text));
+  });
+
+  it.each(names)("begins texts as the tokenizer of %s does", (name) => {
+    expect(theirs.get(name)?.addBos).toBe(around[name][0]);
+  });
+
+  it.each(splits)("has a name for the way in which %s splits", (pre) => {
+    expect(ggufTokenizer(tokenizers.get(pre) as Tokenizer, 330).pre).toBe(pre);
   });
 });
 

@@ -50,3 +50,15 @@ export async function findLlamaCpp(): Promise<LlamaCpp | { readonly absent: stri
   }
   return { url: pathToFileURL(entry).href };
 }
+
+/** What a script beside this file prints, which runs in a process of its own: its last line, as JSON. */
+export async function askLlamaCpp<T>(
+  found: LlamaCpp | { readonly absent: string },
+  script: string,
+  ...parameters: string[]
+): Promise<T> {
+  if ("absent" in found) throw new Error(found.absent);
+  const path = fileURLToPath(new URL(script, import.meta.url));
+  const { stdout } = await promisify(execFile)(process.execPath, [path, found.url, ...parameters]);
+  return JSON.parse(stdout.trim().split("\n").at(-1) as string) as T;
+}
