@@ -22,10 +22,10 @@ export interface EngineMemory {
 /**
  * Resident bytes of the process with an engine, and what a compiled training step adds for each node (operators that wait, their
  * names, code generated for them): measured on Linux with Node 20, with models of a few thousand parameters. With models of 13 to 16
- * million, processes hold 30 MB (ONNX Runtime) and 80 MB (OpenVINO) more, whatever the batch: that is in `processBytes` too.
+ * million, processes hold 10 MB (ONNX Runtime) and 80 MB (OpenVINO) more, whatever the batch: that is in `processBytes` too.
  */
 const programCosts: Readonly<Record<EngineName, { readonly processBytes: number; readonly nodeBytes: number }>> = {
-  onnxruntime: { processBytes: 200e6, nodeBytes: 10e3 },
+  onnxruntime: { processBytes: 180e6, nodeBytes: 10e3 },
   openvino: { processBytes: 280e6, nodeBytes: 65e3 },
 };
 
