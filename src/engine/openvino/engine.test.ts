@@ -7,8 +7,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { symbol } from "../../graph/dim.js";
 import { input } from "../../graph/leaves.js";
 import { add, cast, matmul, nonZero } from "../../graph/ops/index.js";
+import type { Tensor } from "../../graph/tensor.js";
 import { withScope } from "../../graph/trace.js";
-import type { Engine } from "../engine.js";
+import type { Engine, EngineBuffer } from "../engine.js";
 import { modelSource } from "../model-source.js";
 import { tellBufferStory } from "../testing/buffer-story.js";
 import { describeEngine } from "../testing/engine-contract.js";
@@ -53,6 +54,32 @@ describe.skipIf(absent)("OpenVINO's runs", () => {
     }
     await run;
     expect(ticks).toBeGreaterThan(10); // a run that blocks lets none or two pass
+    await model.release();
+  });
+
+  it("find their buffers where they are now, when many change places and some are made anew", async () => {
+    const names = Array.from({ length: 12 }, (_, i) => `x${i}`);
+    const shape = [2, 3];
+    const inputs = Object.fromEntries(names.map((name) => [name, input(name, "float32", shape)]));
+    const outputs = Object.fromEntries(names.map((name, i) => [`y${i}`, add(inputs[name] as Tensor, i + 1)]));
+    const model = await engine.load(modelSource(engine, graphOf(inputs, outputs)));
+    let current = await Promise.all(names.map(() => engine.upload(float32(shape, new Float32Array(6)))));
+    let spare = await Promise.all(names.map(() => engine.allocate("float32", shape)));
+    for (let step = 1; step <= 9; step++) {
+      const at = step % names.length;
+      // One spare buffer is another one each time, now and then one is left to the engine.
+      await engine.release(spare[at] as EngineBuffer);
+      spare[at] = await engine.allocate("float32", shape);
+      const given = (i: number) => (step % 4 === 0 && i === 5 ? undefined : spare[i]);
+      const results = await model.run(
+        new Map(names.map((name, i) => [name, current[i] as EngineBuffer])),
+        new Map(names.map((_, i) => [`y${i}`, given(i)])),
+      );
+      const next = names.map((_, i) => results.get(`y${i}`) as EngineBuffer);
+      for (const [i, buffer] of next.entries())
+        expect([...(await engine.read(buffer)).data]).toEqual(new Array(6).fill(step * (i + 1)));
+      [current, spare] = [next, current];
+    }
     await model.release();
   });
 

@@ -9,13 +9,18 @@ import type { Handle, OpenVino } from "./c-api.js";
 /** A cache line: vector instructions are slower on what lies across two. */
 const alignment = 64;
 
+/** A tensor over a buffer's memory: an object of its own for each, where addresses are used again. */
+export interface BufferTensor {
+  readonly handle: Handle;
+}
+
 export class HostBuffer implements EngineBuffer {
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly data: TypedArray;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly #openVino: OpenVino;
-  #tensor: Handle | undefined;
+  #tensor: BufferTensor | undefined;
 
   /** Zeroed. */
   constructor(openVino: OpenVino, dtype: DType, shape: readonly number[]) {
@@ -31,14 +36,16 @@ export class HostBuffer implements EngineBuffer {
     this.#openVino = openVino;
   }
 
-  get tensor(): Handle {
+  get tensor(): BufferTensor {
     // Where there are no elements, the memory behind them is as good as any.
-    this.#tensor ??= this.#openVino.tensorOver(this.dtype, this.shape, new Uint8Array(this.bytes.buffer, this.bytes.byteOffset));
+    this.#tensor ??= {
+      handle: this.#openVino.tensorOver(this.dtype, this.shape, new Uint8Array(this.bytes.buffer, this.bytes.byteOffset)),
+    };
     return this.#tensor;
   }
 
   release(): void {
-    if (this.#tensor) this.#openVino.freeTensor(this.#tensor);
+    if (this.#tensor) this.#openVino.freeTensor(this.#tensor.handle);
     this.#tensor = undefined;
   }
 }
