@@ -18,6 +18,17 @@ const splits: Readonly<Record<string, readonly string[]>> = {
   default: ["[\\p{P}\\$\\+<=>\\^~\\|]+", gpt2Pattern, "\\p{N}+", "[0-9][0-9][0-9]"],
 };
 
+/** Other models' names of the same ways. */
+const alsoCalled: Readonly<Record<string, string>> = {
+  ...{ llama3: "llama-bpe", "llama-v3": "llama-bpe", falcon3: "llama-bpe" },
+  ...{ "deepseek-r1-qwen": "qwen2", stablelm2: "qwen2" },
+  ...{ mpt: "gpt-2", olmo: "gpt-2", "phi-2": "gpt-2" },
+  ...{ starcoder: "smollm", refact: "smollm", "command-r": "smollm" },
+};
+
+/** The name here of a way to split that a file names, or does not. */
+export const splitCalled = (name = "default"): string => (Object.hasOwn(alsoCalled, name) ? (alsoCalled[name] as string) : name);
+
 /**
  * What a file holds of it besides what it holds of every tokenizer.
  *

@@ -12,6 +12,7 @@ import type { VariableHome } from "../graph/variable.js";
 import { checkpointVariables, type HuggingFaceConfig, modelFromConfig } from "../models/architectures.js";
 import type { CausalLM } from "../models/causal-lm.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { splitCalled } from "./byte-level.js";
 import { bytesOf, type ElementType, elementType, readableTypeNames } from "./element-types.js";
 import { tokenTypes } from "./gguf-tokenizer.js";
 import { architectureOfFile, type GgufArchitecture, ggufName, reorderRows, rotatedHeads, settingNames } from "./layout.js";
@@ -206,7 +207,7 @@ function readTokenizer(metadata: Metadata, path: string): Tokenizer | undefined 
   if (model !== "gpt2" && model !== "llama" && model !== "t5") return undefined;
   const tokens = read.texts("ggml.tokens");
   if (!tokens) throw new TsumikiError("CHECKPOINT", `${path} has a tokenizer without tokens: tokenizer.ggml.tokens is missing.`);
-  const pre = read.text("ggml.pre") ?? "default";
+  const pre = splitCalled(read.text("ggml.pre"));
   const ids = { bosId: "bos", eosId: "eos", padId: "padding", unknownId: "unknown" };
   const special = Object.entries(ids).flatMap(([name, key]) => {
     const id = read.number(`ggml.${key}_token_id`) ?? defaultIds[model]?.[key];
