@@ -79,6 +79,30 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
     throw new UnknownCharacterError(String.fromCodePoint(piece.codePointAt(at) as number), entries.length);
   };
 
+  // These are called often and are short, so they are compiled soon: a thread that encodes its first megabyte is cold for most of it.
+  const offer = (start: number, end: number, id: number, score: number): void => {
+    if (bestStart[end] !== none && score <= (best[end & mask] as number)) return;
+    best[end & mask] = score;
+    bestStart[end] = start;
+    bestId[end] = id;
+  };
+
+  /** Offers all tokens that begin at `start`. Whether one of them is the single character that ends at `afterCharacter`. */
+  const extend = (piece: string, start: number, afterCharacter: number): boolean => {
+    const before = best[start & mask] as number;
+    let knowsCharacter = false;
+    let node = 0;
+    for (let at = start; at < piece.length; ) {
+      node = trie.child(node, piece.charCodeAt(at++));
+      if (node < 0) break;
+      const id = trie.value(node);
+      if (id < 0) continue;
+      offer(start, at, id, before + (scores[id] as number));
+      if (at === afterCharacter) knowsCharacter = true;
+    }
+    return knowsCharacter;
+  };
+
   const encode = (piece: string, tokens: TokenList): void => {
     const { length } = piece;
     const isLong = length > keptLength;
@@ -89,32 +113,10 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
     bestStart.fill(none, 0, length + 1);
     best[0] = 0;
     for (let start = 0; start < length; ) {
-      const before = best[start & mask] as number;
       const width = (piece.codePointAt(start) as number) > 0xffff ? 2 : 1;
-      let knowsCharacter = false;
-      let node = 0;
-      for (let at = start; at < length; ) {
-        node = trie.child(node, piece.charCodeAt(at++));
-        if (node < 0) break;
-        const id = trie.value(node);
-        if (id < 0) continue;
-        const score = (scores[id] as number) + before;
-        if (bestStart[at] === none || score > (best[at & mask] as number)) {
-          best[at & mask] = score;
-          bestStart[at] = start;
-          bestId[at] = id;
-        }
-        if (at - start === width) knowsCharacter = true;
-      }
-      if (!knowsCharacter) {
+      if (!extend(piece, start, start + width)) {
         needUnknown(piece, start);
-        const at = start + width;
-        const score = unknownScore + before;
-        if (bestStart[at] === none || score > (best[at & mask] as number)) {
-          best[at & mask] = score;
-          bestStart[at] = start;
-          bestId[at] = unknown;
-        }
+        offer(start, start + width, unknown, (best[start & mask] as number) + unknownScore);
       }
       start += width;
     }

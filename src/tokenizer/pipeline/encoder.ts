@@ -35,7 +35,7 @@ export function createTextEncoding(json: TokenizerJson, model: SubwordModel): Te
     json.added_tokens.filter(isNormalized),
     ({ content }) => normalize({ text: content, alignment: undefined }).text,
   );
-  const cutChunks = chunkCutter(json);
+  const cutChunks = chunkCutter(json, normalize);
   const memory = new PieceMemory();
   const tokens = new TokenList();
 

@@ -159,6 +159,8 @@ export function prepend(source: AlignedText, prefix: string): AlignedText {
 
 /** SentencePiece's rules for translation: control characters go, what is like a space becomes one. */
 function nmt(source: AlignedText): AlignedText {
+  const { text, alignment } = source;
+  if (!alignment && /^[\t\n\f\r -~]*$/.test(text)) return { text: text.replace(/[\t\n\f\r]/g, " "), alignment };
   return replaceCharacters(source, (code) => {
     if (code > 0xd && code < 0x7f) return code < 0x20 ? "" : undefined;
     if (code === 9 || code === 10 || code === 12 || code === 13) return " ";

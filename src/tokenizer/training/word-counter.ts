@@ -57,7 +57,7 @@ export class WordCounter {
     this.findTokens = createSectionFinder(stages.added_tokens, ({ content }) => content);
     this.normalize = stages.normalizer ? createNormalizer(stages.normalizer) : undefined;
     this.stages = createPreTokenizer(stages.pre_tokenizer).stages;
-    this.cutChunks = chunkCutter(stages);
+    this.cutChunks = chunkCutter(stages, this.normalize);
   }
 
   /** Counts a block of text; special tokens in it are not learned from. */
