@@ -40,7 +40,7 @@ export function bpeModel(model: TokenizerJson["model"]): SubwordModel {
         return;
       }
     }
-    merger.begin();
+    merger.begin(piece.length);
     let waitingEnd = none; // end of an unknown that the next one may join
     for (let at = 0; at < piece.length; ) {
       const code = piece.codePointAt(at) as number;
@@ -126,38 +126,35 @@ class Merger {
   private length = 0;
   private symbols!: Int32Array;
   private ends!: Int32Array;
-  /** The rank of the merge of each symbol with the next one, and what it makes. */
-  private ranks!: Int32Array;
-  private made!: Int32Array;
+  /** Of a short word: the rank of the merge of each symbol with the next one, and what it makes. */
+  private readonly ranks = new Int32Array(shortWord);
+  private readonly made = new Int32Array(shortWord);
+  /** Of a long word: which symbols are left beside each one. */
   private next!: Int32Array;
   private previous!: Int32Array;
 
   constructor(private readonly merges: PairMap) {
-    this.allocate();
+    this.allocate(64);
   }
 
-  private allocate(): void {
-    this.symbols = new Int32Array(64);
-    this.ends = new Int32Array(64);
-    this.ranks = new Int32Array(64);
-    this.made = new Int32Array(64);
-    this.next = new Int32Array(64);
-    this.previous = new Int32Array(64);
+  private allocate(length: number): void {
+    this.symbols = new Int32Array(length);
+    this.ends = new Int32Array(length);
+    this.next = new Int32Array(0);
+    this.previous = this.next;
   }
 
-  begin(): void {
+  /** @param length about how many symbols will be added */
+  begin(length: number): void {
     this.length = 0;
-    if (this.symbols.length > keptLength) this.allocate();
+    if (length > keptLength) this.allocate(length);
+    else if (this.symbols.length > keptLength) this.allocate(64);
   }
 
   add(symbol: number, end: number): void {
     if (this.length === this.symbols.length) {
       this.symbols = grown(this.symbols);
       this.ends = grown(this.ends);
-      this.ranks = grown(this.ranks);
-      this.made = grown(this.made);
-      this.next = grown(this.next);
-      this.previous = grown(this.previous);
     }
     this.symbols[this.length] = symbol;
     this.ends[this.length++] = end;
@@ -202,39 +199,43 @@ class Merger {
 
   /** The same in O(n log n), with a heap of (rank, place) and symbols that are linked. */
   private mergeLong(): number {
-    const { symbols, ends, ranks, made, next, previous, length } = this;
+    const { merges, symbols, ends, length } = this;
+    if (this.next.length < length) {
+      this.next = new Int32Array(symbols.length);
+      this.previous = new Int32Array(symbols.length);
+    }
+    const { next, previous } = this;
     const heap = new NumberHeap(length);
+    /** Where the merge of a symbol with the one behind it stands in `merges`, or -1. */
+    const mergeAt = (at: number): number => {
+      const right = next[at] as number;
+      return right === none ? -1 : merges.find(symbols[at] as number, symbols[right] as number);
+    };
     const push = (at: number) => {
-      if (ranks[at] !== noRank) heap.push((ranks[at] as number) * 0x100000000 + at);
+      const place = mergeAt(at);
+      if (place >= 0) heap.push(merges.rankAt(place) * 0x100000000 + at);
     };
     for (let i = 0; i < length; i++) {
       next[i] = i + 1 < length ? i + 1 : none;
       previous[i] = i - 1;
-      ranks[i] = noRank;
-      if (i + 1 < length) this.look(i, symbols[i + 1] as number);
-      push(i);
     }
+    for (let i = 0; i < length; i++) push(i);
     for (let top = heap.pop(); top !== undefined; top = heap.pop()) {
       const rank = Math.floor(top / 0x100000000);
       const at = top - rank * 0x100000000;
-      if (ranks[at] !== rank) continue; // merged or changed since
+      // Merged or changed since it was pushed: looked up again, since remembering it for every symbol would take eight bytes of each.
+      const place = symbols[at] === none ? -1 : mergeAt(at);
+      if (place < 0 || merges.rankAt(place) !== rank) continue;
       const gone = next[at] as number;
       const after = next[gone] as number;
-      symbols[at] = made[at] as number;
+      symbols[at] = merges.idAt(place);
       ends[at] = ends[gone] as number;
-      ranks[gone] = noRank;
+      symbols[gone] = none;
       next[at] = after;
       if (after !== none) previous[after] = at;
-      ranks[at] = noRank;
-      if (after !== none) {
-        this.look(at, symbols[after] as number);
-        push(at);
-      }
+      push(at);
       const before = previous[at] as number;
-      if (before !== none) {
-        this.look(before, symbols[at] as number);
-        push(before);
-      }
+      if (before !== none) push(before);
     }
     let count = 0;
     for (let at = 0; at !== none; at = next[at] as number) {
