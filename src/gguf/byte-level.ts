@@ -4,6 +4,7 @@ import { TsumikiError } from "../errors.js";
 import { gpt2Pattern, llama3Pattern, qwenPattern } from "../tokenizer/pipeline/scanners.js";
 import type { Stage, TokenizerJson } from "../tokenizer/tokenizer-json.js";
 import { type GgufTokenizer, tokenTypes } from "./gguf-tokenizer.js";
+import { partsOf } from "./sentencepiece.js";
 
 /**
  * How a text is split into words before it is tokenized: llama.cpp knows these by name, `tokenizer.json` by expressions, each of
@@ -49,7 +50,7 @@ export function byteLevelOf(json: TokenizerJson): Pick<GgufTokenizer, "model" | 
 }
 
 function splitName(preTokenizer: Stage | null): string {
-  const stages = preTokenizer?.type === "Sequence" ? (preTokenizer.pretokenizers as Stage[]) : preTokenizer ? [preTokenizer] : [];
+  const stages = partsOf(preTokenizer, "pretokenizers");
   const byteLevel = stages.at(-1);
   if (byteLevel?.type !== "ByteLevel") throw notByteLevel("it does not go by bytes");
   if (byteLevel.add_prefix_space !== false) throw notByteLevel("it puts a space before each text, which llama.cpp does not");

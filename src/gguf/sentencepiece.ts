@@ -5,7 +5,7 @@
  */
 
 import { TsumikiError } from "../errors.js";
-import type { TokenizerJson } from "../tokenizer/tokenizer-json.js";
+import type { Stage, TokenizerJson } from "../tokenizer/tokenizer-json.js";
 import { type GgufTokenizer, tokenTypes } from "./gguf-tokenizer.js";
 
 const space = "▁";
@@ -18,11 +18,6 @@ interface BytePairs {
   readonly unk_token?: string | null;
   readonly continuing_subword_prefix?: string | null;
   readonly end_of_word_suffix?: string | null;
-}
-
-interface Stage {
-  readonly type: string;
-  readonly [option: string]: unknown;
 }
 
 const bytePairs = (json: TokenizerJson): BytePairs => json.model as unknown as BytePairs;
@@ -79,13 +74,13 @@ function splitsOf(token: string, vocab: Readonly<Record<string, number>>): reado
 
 /** Whether a text begins as if a space were before it. Throws where spaces become something else than ▁. */
 function prefixOf(json: TokenizerJson): boolean {
-  const stages = partsOf(json.normalizer as Stage | null, "normalizers");
+  const stages = partsOf(json.normalizer, "normalizers");
   const replaces = stages.some(
     ({ type, pattern, content }) =>
       type === "Replace" && (pattern as { String?: string } | undefined)?.String === " " && content === space,
   );
   const prepends = stages.some(({ type, prepend }) => type === "Prepend" && prepend === space);
-  const pre = json.pre_tokenizer as Stage | null;
+  const pre = json.pre_tokenizer;
   const known = stages.every(({ type }) => type === "Replace" || type === "Prepend") && stages.length === +replaces + +prepends;
   // Gemma's is left from when spaces were still there.
   const idle = pre === null || (pre.type === "Split" && (pre.pattern as { String?: string } | undefined)?.String === " ");
@@ -103,7 +98,8 @@ function prefixOf(json: TokenizerJson): boolean {
   throw notSentencePiece("its texts are normalized or split in another way");
 }
 
-const partsOf = (stage: Stage | null, list: string): readonly Stage[] =>
+/** The stages of a sequence, or the one that there is. */
+export const partsOf = (stage: Stage | null, list: "normalizers" | "pretokenizers"): readonly Stage[] =>
   stage === null ? [] : stage.type === "Sequence" ? (stage[list] as readonly Stage[]) : [stage];
 
 const notSentencePiece = (why: string): TsumikiError =>

@@ -37,11 +37,12 @@ const idsOf = (tokenizer: Tokenizer | undefined): number[][] => golden.texts.map
 const mark = { type: "Replace", pattern: { String: " " }, content: "▁" };
 const [rules] = (golden.tokenizers.t5.tokenizer.normalizer as unknown as { normalizers: object[] }).normalizers as [object];
 const metaspace = golden.tokenizers.t5.tokenizer.pre_tokenizer;
+const oldMetaspace = { type: "Metaspace", replacement: "▁", add_prefix_space: true };
 /** Ways to treat texts that a GGUF file can say, besides transformers' own. */
 const unigramForms: Readonly<Record<string, object>> = {
   "words cut at white space": {
     normalizer: rules,
-    pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "WhitespaceSplit" }, metaspace] },
+    pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "WhitespaceSplit" }, oldMetaspace] },
   },
   "all spaces": { normalizer: { type: "Sequence", normalizers: [rules, mark] }, pre_tokenizer: null },
   "all spaces, one more before them and no rules": {

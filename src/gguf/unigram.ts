@@ -6,6 +6,7 @@
 import { TsumikiError } from "../errors.js";
 import type { Stage, TokenizerJson } from "../tokenizer/tokenizer-json.js";
 import { type GgufTokenizer, tokenTypes } from "./gguf-tokenizer.js";
+import { partsOf } from "./sentencepiece.js";
 
 const space = "▁";
 
@@ -40,17 +41,16 @@ export function unigramOf(
 
 /** How texts are rewritten before they are tokenized. */
 function textTreatment(json: TokenizerJson): Pick<GgufTokenizer, "spacePrefix" | "mergesSpaces" | "charsmap"> {
-  const [first, ...others] = partsOf(json.normalizer, "normalizers");
-  const charsmap = first?.type === "Precompiled" ? fromBase64(first.precompiled_charsmap) : undefined;
-  const normalizers = (charsmap ? others : [...(first ? [first] : []), ...others]).map(signature).join();
-  const preTokenizers = partsOf(json.pre_tokenizer, "pretokenizers").map(signature).join();
+  const stages = partsOf(json.normalizer, "normalizers");
+  const charsmap = stages[0]?.type === "Precompiled" ? fromBase64(stages[0].precompiled_charsmap) : undefined;
+  const normalizers = signatures(charsmap ? stages.slice(1) : stages);
+  const preTokenizers = signatures(partsOf(json.pre_tokenizer, "pretokenizers"));
   const rules = charsmap ? { charsmap } : {};
-  const known = ({ normalizers: own, preTokenizers: cut }: (typeof merging)[number]) =>
-    own === normalizers && cut === preTokenizers;
   // Without rules that turn them into spaces, line breaks would be cut away there and unknown characters here.
-  if (charsmap && merging.some(known)) return { ...rules, mergesSpaces: true, spacePrefix: true };
-  if (preTokenizers === "" && normalizers === signature(toMarks)) return { ...rules, mergesSpaces: false, spacePrefix: false };
-  if (preTokenizers === "" && normalizers === [prefix, toMarks].map(signature).join())
+  if (charsmap && merging.some((way) => way.normalizers === normalizers && way.preTokenizers === preTokenizers))
+    return { ...rules, mergesSpaces: true, spacePrefix: true };
+  if (preTokenizers === "" && normalizers === signatures([toMarks])) return { ...rules, mergesSpaces: false, spacePrefix: false };
+  if (preTokenizers === "" && normalizers === signatures([prefix, toMarks]))
     return { ...rules, mergesSpaces: false, spacePrefix: true };
   throw notUnigram(
     "its texts are rewritten or split in another way than by SentencePiece's own rules (Precompiled) and at spaces, of which " +
@@ -67,23 +67,24 @@ const mergeSpaces: readonly Stage[] = [
   { type: "Replace", pattern: { Regex: " {2,}" }, content: space },
 ];
 
-/** What of a stage matters, in an order of its own. */
-function signature({ type, ...options }: Stage): string {
-  const { add_prefix_space: _, ...rest }: Record<string, unknown> = {
-    ...(type === "Metaspace" ? { split: true } : {}),
-    ...options,
-  };
-  return JSON.stringify([type, ...Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1))]);
-}
+/** What of stages matters, in an order of its own. */
+const signatures = (stages: readonly Stage[]): string => stages.map(signature).join();
+
+const signature = ({ type, ...options }: Stage): string =>
+  JSON.stringify([type, ...Object.entries(type === "Metaspace" ? metaspaceOptions(options) : options).sort()]);
+
+/** Older releases say less of it, and in other words. */
+const metaspaceOptions = ({ replacement, prepend_scheme, add_prefix_space, split }: Record<string, unknown>) => ({
+  replacement,
+  prepend_scheme: prepend_scheme ?? (add_prefix_space === false ? "never" : "always"),
+  split: split ?? true,
+});
 
 /** Ways to say that several spaces count as one, and those around a text as none. */
 const merging = [
-  { normalizers: mergeSpaces.map(signature).join(), preTokenizers: signature(metaspace) },
-  { normalizers: "", preTokenizers: [{ type: "WhitespaceSplit" }, metaspace].map(signature).join() },
-] as const;
-
-const partsOf = (stage: Stage | null, list: string): readonly Stage[] =>
-  stage === null ? [] : stage.type === "Sequence" ? (stage[list] as readonly Stage[]) : [stage];
+  { normalizers: signatures(mergeSpaces), preTokenizers: signatures([metaspace]) },
+  { normalizers: "", preTokenizers: signatures([{ type: "WhitespaceSplit" }, metaspace]) },
+];
 
 const fromBase64 = (text: unknown): Uint8Array => Uint8Array.from(atob(String(text)), (character) => character.charCodeAt(0));
 const toBase64 = (bytes: Uint8Array): string => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
