@@ -219,7 +219,9 @@ describe("a config.json that cannot be followed", () => {
       /llama3 needs it[\s\S]*low_freq_factor/,
     );
     expect(refused({ num_key_value_heads: 3 })).toMatch(/numAttentionHeads 4 cannot be shared by numKeyValueHeads 3 evenly/);
-    expect(refused({ model_type: "smollm3", no_rope_layers: [1] })).toMatch(/noRopeLayers tells about 1 layers, but numHiddenLayers is 2/);
+    expect(refused({ model_type: "smollm3", no_rope_layers: [1] })).toMatch(
+      /noRopeLayers tells about 1 layers, but numHiddenLayers is 2/,
+    );
   });
 
   it("has a Llama refused that no member of the family could be", () => {
