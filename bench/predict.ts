@@ -44,7 +44,7 @@ export function stepProducts(workload: LlamaWorkload): MatmulShape[] {
   const { layers, hidden, heads, kvHeads = heads, intermediate, vocabulary, context, batch } = workload;
   const tokens = batch * context;
   const keyWidth = (hidden / heads) * kvHeads;
-  return [
+  const shapes = [
     ...withGradients("query, output", 2 * layers, 1, tokens, hidden, hidden, true),
     ...withGradients("key, value", 2 * layers, 1, tokens, hidden, keyWidth, true),
     ...withGradients("gate, up", 2 * layers, 1, tokens, hidden, intermediate, true),
@@ -52,6 +52,7 @@ export function stepProducts(workload: LlamaWorkload): MatmulShape[] {
     ...withGradients("logits", tokens / LOGIT_ROWS, 1, LOGIT_ROWS, hidden, vocabulary, true),
     ...(workload.wholeAttention ? wholeProducts(workload) : blockProducts(workload)),
   ];
+  return shapes.map((shape) => ({ ...shape, warm: true }));
 }
 
 function wholeProducts({ layers, hidden, heads, context, batch }: LlamaWorkload): MatmulShape[] {

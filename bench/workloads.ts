@@ -244,6 +244,8 @@ export interface MatmulShape {
   readonly transposeA: boolean;
   /** B lies in memory as [batch, n, k]. */
   readonly transposeB: boolean;
+  /** Computed twice and timed the second time, as in a step, where the operator before has just made or read the operands. */
+  readonly warm?: boolean;
   readonly count: number;
 }
 
