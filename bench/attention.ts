@@ -85,36 +85,29 @@ export async function measureAttention({
     { mode: "onnxruntime" as const, precision: "fp32" as const },
     ...precisions.map((precision) => ({ mode: "openvino" as const, precision })),
   ].filter(({ mode }) => !only || only.includes(`tsumiki/${mode}`));
-  for (const workload of chosenWorkloads(chosen)) {
-    const costs = new Map(engines.map(({ mode }) => [mode, cellCosts(workload, mode)]));
-    const fits = ({ mode }: (typeof engines)[number]) => (costs.get(mode) as CellCosts).memoryBytes < MOST_MEMORY * totalmem();
-    const competitors = engines.filter(fits).flatMap(({ mode, precision }) =>
-      (["step", "matmul"] as const).map((task) => ({
-        by: `tsumiki/${mode}`,
-        library: mode,
-        script: "tsumiki.ts",
-        config: { task, mode, precision, threads, workload, matmulShapes: task === "matmul" ? stepProducts(workload) : [] },
-        stepsPerRepetition: 1,
-      })),
-    );
-    for (const { mode } of engines.filter((engine) => !fits(engine)))
-      onProgress(`tsumiki/${mode} ${workload.name}: left out, it needs ${gigabytes((costs.get(mode) as CellCosts).memoryBytes)}`);
-    const result = await drive(competitors, { rounds, warmups: 0, onProgress });
-    skipped.push(...result.skipped);
-    for (const { ready } of result.outcomes) Object.assign(versions, ready.versions);
+  // One engine after the other: long contexts take half of the machine's memory.
+  for (const workload of chosenWorkloads(chosen))
     for (const { mode, precision } of engines) {
-      const of = (task: string) =>
-        result.outcomes.find(
-          ({ competitor: { config } }) => config.mode === mode && config.precision === precision && config.task === task,
-        );
-      const [step, products] = [of("step"), of("matmul")];
+      const by = `tsumiki/${mode}`;
+      const costs = cellCosts(workload, mode);
+      if (costs.memoryBytes > MOST_MEMORY * totalmem()) {
+        onProgress(`${by} ${workload.name}: left out, it needs ${gigabytes(costs.memoryBytes)}`);
+        continue;
+      }
+      const competitors = (["step", "matmul"] as const).map((task) => ({
+        ...{ by, library: mode, script: "tsumiki.ts", stepsPerRepetition: 1 },
+        config: { task, mode, precision, threads, workload, matmulShapes: task === "matmul" ? stepProducts(workload) : [] },
+      }));
+      const result = await drive(competitors, { rounds, warmups: 0, onProgress });
+      skipped.push(...result.skipped);
+      for (const { ready } of result.outcomes) Object.assign(versions, ready.versions);
+      const [step, products] = competitors.map((one) => result.outcomes.find(({ competitor }) => competitor === one));
       if (step && products)
         cells.push({
-          ...{ by: `tsumiki/${mode}`, precision, workload, costs: costs.get(mode) as CellCosts },
-          ...{ steps: seconds(step), products: seconds(products), peakMemoryBytes: step.peakMemoryBytes },
+          ...{ by, precision, workload, costs, peakMemoryBytes: step.peakMemoryBytes },
+          ...{ steps: seconds(step), products: seconds(products) },
         });
     }
-  }
   return { rows: predicted(cells), skipped, versions };
 }
 
