@@ -12,6 +12,7 @@ import { matmul } from "../graph/ops/matmul.js";
 import { max, sum } from "../graph/ops/reduce.js";
 import { reshape } from "../graph/ops/shape.js";
 import { concat, padAxis, slice } from "../graph/ops/shape-slice.js";
+import { softmax } from "../graph/ops/softmax.js";
 import type { Tensor } from "../graph/tensor.js";
 import { alibiBias } from "./alibi.js";
 import { type Mask, masked } from "./mask.js";
@@ -74,24 +75,44 @@ export function blockwiseAttention(q: Tensor, k: Tensor, v: Tensor, options: Blo
   return output as Tensor;
 }
 
-/** The attention [batch, heads, seq, headDim]; of each row its highest score and Σ exp(score − highest), [batch, heads, seq, 1]. */
-type ForwardResults = readonly [out: Tensor, highest: Tensor, total: Tensor];
+/**
+ * The attention [batch, heads, seq, headDim]; where rows of keys are cut into stretches, also the highest score of each row and
+ * Σ exp(score − highest), [batch, heads, seq, 1].
+ */
+type ForwardResults = readonly [out: Tensor, ...highestAndTotal: Tensor[]];
+
+function forward(q: Tensor, k: Tensor, v: Tensor, options: BlockwiseOptions): ForwardResults {
+  const blocks = blocksOf(q, options);
+  if (blocks.some(({ keys }) => keys.length > 1)) return forwardByStretches(blocks, q, k, v, options);
+  const outputs = blocks.map((block) => {
+    const [stretch] = block.keys as readonly [Stretch];
+    const { scores } = blockScores(group(part(q, block), k), part(k, stretch), block, stretch, options);
+    return ungroup(matmul(softmax(scores), part(v, stretch)), q);
+  });
+  return [concat(outputs, 2)];
+}
 
 /** Dao et al. 2022, algorithm 1; a row is divided by its total at the end. */
-function forward(q: Tensor, k: Tensor, v: Tensor, options: BlockwiseOptions): ForwardResults {
-  const blocks = blocksOf(q, options).map((block) => {
+function forwardByStretches(
+  blocks: readonly Block[],
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: BlockwiseOptions,
+): ForwardResults {
+  const results = blocks.map((block) => {
     const queries = group(part(q, block), k);
     const rows = block.keys
       .map((stretch) => ({ stretch, ...blockScores(queries, part(k, stretch), block, stretch, options) }))
       .reduce<Rows | undefined>((soFar, { stretch, scores }) => withStretch(soFar, scores, part(v, stretch)), undefined) as Rows;
     return [div(rows.mixed, rows.total), rows.highest, rows.total].map((x) => ungroup(x, q));
   });
-  return [0, 1, 2].map((i) =>
+  const whole = (i: number) =>
     concat(
-      blocks.map((results) => results[i] as Tensor),
+      results.map((result) => result[i] as Tensor),
       2,
-    ),
-  ) as unknown as ForwardResults;
+    );
+  return [whole(0), whole(1), whole(2)];
 }
 
 /** What the keys so far make of the rows of a block, [batch, kvHeads, group · block, headDim or 1]. */
@@ -132,26 +153,23 @@ function backward(
   const { scale } = options;
   // Behind the barrier nothing can be taken from the forward pass and kept in memory all the while.
   const [lateQ, lateK, lateV] = [q, k, v].map((x) => barrier(x, dOut)) as [Tensor, Tensor, Tensor];
-  // Weights are exp(score − highest) / total; rows are divided where they are narrow.
-  const dRows = div(dOut, total);
+  // By stretches weights are exp(score − highest) / total; rows are divided where they are narrow.
+  const dRows = total ? div(dOut, total) : dOut;
   const delta = sum(mul(dRows, out), alongKeys);
   const dQ: Tensor[] = [];
   const dK = new SumOfStretches();
   const dV = new SumOfStretches();
   let before: readonly Tensor[] = [];
   for (const block of blocksOf(q, options)) {
-    const [dBlock, deltaBlock, highestBlock] = [dRows, delta, highest].map((x) => group(part(x, block), k)) as [
-      Tensor,
-      Tensor,
-      Tensor,
-    ];
+    const rowsOf = (x: Tensor) => group(part(x, block), k);
+    const [dBlock, deltaBlock, highestBlock] = [rowsOf(dRows), rowsOf(delta), highest && rowsOf(highest)];
     let dQueries: Tensor | undefined;
     for (const stretch of block.keys) {
       // One pair at a time: each waits for what was made of the one before.
       const queries = barrier(group(part(lateQ, block), k), ...before);
       const [keys, values] = [part(lateK, stretch), part(lateV, stretch)];
       const { scores, bend } = blockScores(queries, keys, block, stretch, options);
-      const weights = exp(sub(scores, highestBlock));
+      const weights = highestBlock ? exp(sub(scores, highestBlock)) : softmax(scores);
       const dWeights = matmul(dBlock, values, { transposeB: true });
       const dCapped = mul(weights, sub(dWeights, deltaBlock));
       const dScores = bend ? mul(dCapped, bend) : dCapped;
