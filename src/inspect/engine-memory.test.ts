@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { barrier } from "../graph/barrier.js";
-import { constant, input } from "../graph/leaves.js";
+import { constant, input, random } from "../graph/leaves.js";
 import { add, exp, greaterEqual, matmul, mul, range, relu, reshape, softmax, sum, where } from "../graph/ops/index.js";
 import type { Tensor } from "../graph/tensor.js";
 import { Arena } from "./arena.js";
@@ -153,6 +153,13 @@ describe("a training process", () => {
       number,
     ];
     expect(ten - eight).toBeCloseTo(eight - six, -4);
+  });
+
+  it("counts what the host draws as it was drawn and as the engine has it", () => {
+    const x = input("x", "float32", [64, 64]);
+    const kept = input("kept", "bool", [64, 64]);
+    const bytes = (mask: Tensor) => engineMemory(graph({ x, kept }, { y: where(mask, x, 0) }), "openvino").workingBytes;
+    expect(bytes(random.bernoulli([64, 64], 0.9)) - bytes(kept)).toBe(2 * 64 * 64);
   });
 
   it("is counted for known engines, when it is asked for", () => {

@@ -3,17 +3,18 @@
  * share buffers that it keeps in between, and takes them from an arena that never shrinks. Both are gone through here as it does it.
  */
 
-import type { Graph } from "../graph/graph.js";
+import { type Graph, nodesOf } from "../graph/graph.js";
+import { noiseOp } from "../graph/leaves.js";
 import { Arena, type Chunk } from "./arena.js";
 import { onnxRuntimePlan } from "./onnxruntime-plan.js";
 import { openVinoPlan } from "./openvino-plan.js";
-import { type PlannedBuffer, peakBytes } from "./planned-buffer.js";
+import { type PlannedBuffer, peakBytes, tensorBytes } from "./planned-buffer.js";
 
 export type EngineName = "onnxruntime" | "openvino";
 export const engineNames: readonly EngineName[] = ["onnxruntime", "openvino"];
 
 export interface EngineMemory {
-  /** Values between the inputs and the outputs of the graph, as the engine lays them out. */
+  /** Values between the inputs and the outputs of the graph, as the engine lays them out, and noise, which the host draws. */
   readonly workingBytes: number;
   /** Node, the engine and the compiled program: what the process holds where tensors are tiny. */
   readonly programBytes: number;
@@ -38,7 +39,16 @@ export function engineMemory(graph: Graph, engine: EngineName, unknownSize = 1):
   const { order, buffers, constantBytes } = plan;
   const { processBytes, nodeBytes } = programCosts[engine];
   const valueBytes = engine === "onnxruntime" ? arenaBytes(buffers, order.length) : peakBytes(buffers, order.length);
-  return { workingBytes: valueBytes + constantBytes, programBytes: processBytes + order.length * nodeBytes };
+  return {
+    workingBytes: valueBytes + constantBytes + 2 * noiseBytes(graph, unknownSize),
+    programBytes: processBytes + order.length * nodeBytes,
+  };
+}
+
+/** What the host draws for a step: it is there as it was drawn, and as the engine has it. */
+function noiseBytes(graph: Graph, unknownSize: number): number {
+  const drawn = nodesOf(graph.outputs.values()).flatMap(({ op, outputs }) => (op === noiseOp ? outputs : []));
+  return drawn.reduce((total, tensor) => total + tensorBytes(tensor, unknownSize), 0);
 }
 
 /** What the arena has touched after two runs: in the second it is as large as it gets. */
