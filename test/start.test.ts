@@ -50,6 +50,8 @@ async function writeRecipe(): Promise<void> {
     model: { architecture: "llama", hiddenSize: 96, numHiddenLayers: 3, numAttentionHeads: 3 },
     training: { steps: 40, batchSize: 8, context: 32, learningRate: 1e-3, validateEvery: 20, saveEvery: 20 },
     samples: { prompts: ["the"], maxTokens: 8 },
+    // `auto` measures which is faster, and beside other work may choose otherwise for a second run.
+    engine: { precision: "fp32" },
   };
   await writeFile(join(folder, "sea.json"), JSON.stringify(recipe));
 }
