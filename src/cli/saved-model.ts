@@ -9,18 +9,18 @@ import { interruptSignal } from "./interrupt.js";
 /** @param source see `openTrainedModel` */
 export async function openModel(source: string, revision?: string): Promise<CausalLM> {
   const { openTrainedModel } = await import("../train/trained-model.node.js");
-  return whileShown(revision, (download) => openTrainedModel(source, download));
+  return whileShown(revision, async (download) => (await openTrainedModel(source, download)).model);
 }
 
 export async function openWithTokenizer(
   source: string,
   revision?: string,
 ): Promise<{ readonly model: CausalLM; readonly tokenizer: Tokenizer }> {
-  const { openTokenizerOf, openTrainedModel } = await import("../train/trained-model.node.js");
-  return whileShown(revision, async (download) => ({
-    model: await openTrainedModel(source, download),
-    tokenizer: await openTokenizerOf(source, download),
-  }));
+  const { openTrainedModel } = await import("../train/trained-model.node.js");
+  return whileShown(revision, async (download) => {
+    const { model, openTokenizer } = await openTrainedModel(source, download);
+    return { model, tokenizer: await openTokenizer() };
+  });
 }
 
 async function whileShown<T>(revision: string | undefined, open: (download: DownloadOptions) => Promise<T>): Promise<T> {

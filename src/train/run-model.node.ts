@@ -40,7 +40,7 @@ async function makerOf(
     case "config":
       return (vocabSize) => modelFromConfig({ ...model.config, vocab_size: vocabSize }, "The recipe's model.config");
     case "saved": {
-      const saved = await openTrainedModel(model.source, download);
+      const { model: saved } = await openTrainedModel(model.source, download);
       return () => saved;
     }
   }

@@ -10,23 +10,36 @@ import { loadTokenizer } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { RunDirectory } from "./run-directory.js";
 
+export interface TrainedModel {
+  readonly model: CausalLM;
+  /** The one that it was trained with. @throws TsumikiError TOKENIZER where there is none that is known here */
+  openTokenizer(): Promise<Tokenizer>;
+}
+
 /** @param source a directory, a run (its newest checkpoint, where it has not ended), a GGUF file, or `org/name` on the hub */
-export async function openTrainedModel(source: string, download: DownloadOptions = {}): Promise<CausalLM> {
-  if (isGguf(source)) return (await openGguf(source)).model;
+export async function openTrainedModel(source: string, download: DownloadOptions = {}): Promise<TrainedModel> {
+  if (isGguf(source)) {
+    const { model, tokenizer } = await openGguf(source);
+    return { model, openTokenizer: async () => known(tokenizer, source) };
+  }
   const directory = await locateModel(source, download);
   const weights = await newestCheckpoint(directory);
-  return loadModel(directory, weights === undefined ? {} : { weights });
+  const model = await loadModel(directory, weights === undefined ? {} : { weights });
+  return { model, openTokenizer: () => loadTokenizer(directory) };
 }
 
 /** The tokenizer that belongs to the model of the same source. @throws TsumikiError TOKENIZER where it has none that is known here */
 export async function openTokenizerOf(source: string, download: DownloadOptions = {}): Promise<Tokenizer> {
   if (!isGguf(source)) return loadTokenizer(await locateModel(source, download));
-  const { tokenizer } = await openGguf(source);
+  return known((await openGguf(source)).tokenizer, source);
+}
+
+function known(tokenizer: Tokenizer | undefined, source: string): Tokenizer {
   if (tokenizer) return tokenizer;
   throw new TsumikiError("TOKENIZER", `${source} has no tokenizer that is known here.`);
 }
 
-export const isGguf = (source: string): boolean => source.endsWith(".gguf");
+const isGguf = (source: string): boolean => source.endsWith(".gguf");
 
 async function openGguf(source: string) {
   const { importGguf } = await import("../gguf/index.js");
