@@ -101,7 +101,7 @@ async function main({ bench, json, threads, rounds, warmups, precisions, only, c
     `${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${(totalmem() / 1e9).toFixed(0)} GB; ${threads} threads each; ${process.platform}\n`,
   );
   if (bench === "profile") {
-    const rows = await profileSteps({ threads, runs: rounds });
+    const rows = await profileSteps({ threads, runs: rounds, precisions, only });
     console.log(profileTable(rows));
     if (json) console.log(JSON.stringify({ bench, rows }));
     return;

@@ -1,5 +1,6 @@
 /** Calls into C libraries, through koffi, and what they are first used for: how the C library hands out memory (Node). */
 
+import { findHugePages, type HugePages } from "./huge-pages.node.js";
 import type { Koffi } from "./openvino/c-functions.js";
 
 /** Stack of a call on another thread. OpenVINO recurses through a model when it compiles it: koffi's own 128 KiB are not enough. */
@@ -9,6 +10,8 @@ export interface Native {
   readonly koffi: Koffi;
   /** Whether calls on other threads have the stack above: not where something else has loaded a library before. */
   readonly deepStacks: boolean;
+  /** Where they have to be asked for. */
+  readonly hugePages: HugePages | undefined;
 }
 
 let native: Promise<Native> | undefined;
@@ -30,7 +33,7 @@ async function setUp(): Promise<Native> {
       // A library is loaded already, and the size of stacks is settled.
     }
   giveLargeBlocksBack(koffi);
-  return { koffi, deepStacks };
+  return { koffi, deepStacks, hugePages: findHugePages(koffi) };
 }
 
 /**

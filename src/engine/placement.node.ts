@@ -1,10 +1,12 @@
-/** Which operators an engine on a graphics card computes on the CPU, and where the time goes, from ONNX Runtime's profile. */
+/** Which operators an engine on a graphics card computes on the CPU, and where the time goes, from the engine's own profile. */
 
 import { defaultThreads } from "#platform/engine/threads";
+import { ArgumentError, TsumikiError } from "../errors.js";
 import type { Graph } from "../graph/graph.js";
 import type { HostArray } from "../graph/host-array.js";
 import type { Device } from "./engine.js";
 import { type NodeRun, profileNodes } from "./onnxruntime/profile.node.js";
+import type { OpenVinoNodeRun } from "./openvino/profile.js";
 import type { FallenBack, OperatorTime, ProfileOptions } from "./placement.js";
 
 export async function operatorsOnCpu(
@@ -25,14 +27,14 @@ function isFallback({ provider, outputs }: NodeRun): boolean {
 export async function profileOperators(
   graph: Graph,
   inputs: ReadonlyMap<string, HostArray>,
-  { device = "cpu", threads = defaultThreads(), runs = 3 }: ProfileOptions,
+  options: ProfileOptions,
 ): Promise<readonly OperatorTime[]> {
-  const profiled = await profileNodes(graph, inputs, { device, threads, runs });
+  const profiled = await runsOfNodes(graph, inputs, options);
   const groups = new Map<string, { time: Omit<OperatorTime, "seconds" | "calls">; perRun: number[]; calls: number }>();
   for (const [run, nodes] of profiled.entries())
-    for (const { operator, onnxOperator, seconds } of nodes) {
-      const key = `${operator} ${onnxOperator}`;
-      const group = groups.get(key) ?? { time: { operator, onnxOperator }, perRun: profiled.map(() => 0), calls: 0 };
+    for (const { operator, kernel, seconds } of nodes) {
+      const key = `${operator} ${kernel}`;
+      const group = groups.get(key) ?? { time: { operator, kernel }, perRun: profiled.map(() => 0), calls: 0 };
       group.perRun[run] = (group.perRun[run] ?? 0) + seconds;
       group.calls++;
       groups.set(key, group);
@@ -40,6 +42,27 @@ export async function profileOperators(
   return [...groups.values()]
     .map(({ time, perRun, calls }) => ({ ...time, seconds: median(perRun), calls: Math.round(calls / profiled.length) }))
     .sort((a, b) => b.seconds - a.seconds);
+}
+
+async function runsOfNodes(
+  graph: Graph,
+  inputs: ReadonlyMap<string, HostArray>,
+  { engine = "auto", device = "cpu", threads = defaultThreads(), runs = 3 }: ProfileOptions,
+): Promise<readonly (readonly OpenVinoNodeRun[])[]> {
+  if (engine === "openvino" && device !== "cpu")
+    throw new ArgumentError(`OpenVINO runs on the device 'cpu' here, but '${device}' was asked for.`);
+  if (device === "cpu" && engine !== "onnxruntime")
+    try {
+      const { profileOpenVinoNodes } = await import("./openvino/profile.js");
+      return await profileOpenVinoNodes(graph, inputs, { threads, runs });
+    } catch (error) {
+      const isAbsent = error instanceof TsumikiError && error.code === "ENGINE_ABSENT";
+      if (engine === "openvino" || !isAbsent) throw error;
+    }
+  const profiled = await profileNodes(graph, inputs, { device, threads, runs });
+  return profiled.map((nodes) =>
+    nodes.map(({ operator, onnxOperator, seconds }) => ({ operator, kernel: onnxOperator, seconds })),
+  );
 }
 
 function median(values: readonly number[]): number {

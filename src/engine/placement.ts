@@ -1,4 +1,4 @@
-/** Where operators run, and for how long: what ONNX Runtime's profile of a graph tells. */
+/** Where operators run, and for how long: what an engine's profile of a graph tells. */
 
 import { operatorsOnCpu as onCpu, profileOperators as profile } from "#platform/engine/placement";
 import type { Graph } from "../graph/graph.js";
@@ -27,7 +27,9 @@ export const operatorsOnCpu = (
 ): Promise<readonly FallenBack[]> => onCpu(graph, inputs, device);
 
 export interface ProfileOptions {
-  /** A device of onnxruntime-node. Default: `cpu`. */
+  /** Which engine is asked: `openvino` or `onnxruntime`. Default: `auto`, OpenVINO on the CPU where it is installed. */
+  readonly engine?: "auto" | "onnxruntime" | "openvino";
+  /** Default: `cpu`. */
   readonly device?: Device;
   /** Default: one for each core. */
   readonly threads?: number;
@@ -37,8 +39,10 @@ export interface ProfileOptions {
 
 /** The time of all nodes of one kind. */
 export interface OperatorTime {
+  /** Tsumiki's name for it. Of operators that OpenVINO computes as one, the last one's; empty for what an engine has put in between. */
   readonly operator: string;
-  readonly onnxOperator: string;
+  /** The engine's name for what computed it: `FusedMatMul` (ONNX Runtime), `MatMul brgemm_avx512_f32` (OpenVINO). */
+  readonly kernel: string;
   /** Of all calls in one run together. */
   readonly seconds: number;
   /** In one run. */
@@ -46,7 +50,7 @@ export interface OperatorTime {
 }
 
 /**
- * Where the time of a graph goes, the longest first, as onnxruntime-node measures it. In a page nobody can tell: throws an
+ * Where the time of a graph goes, the longest first, as the engine measures it. In a page nobody can tell: throws an
  * ENGINE error.
  *
  * @param inputs data for every input of the graph, by name; `program.capture(feeds)` gives both

@@ -6,7 +6,8 @@
 import type { LibraryHandle } from "koffi";
 import { TsumikiError } from "../../errors.js";
 import type { DType } from "../../graph/dtype.js";
-import { loadNative } from "../native.node.js";
+import type { HugePages } from "../huge-pages.node.js";
+import { loadNative, type Native } from "../native.node.js";
 import {
   type DimensionStruct,
   declareFunctions,
@@ -51,8 +52,7 @@ export interface OperatorProfile {
  * none, or one of another machine.
  */
 export async function loadOpenVino(path: string): Promise<OpenVino> {
-  const { koffi, deepStacks } = await loadNative();
-  return new OpenVino(koffi, koffi.load(path), deepStacks);
+  return new OpenVino(await loadNative(), path);
 }
 
 export class OpenVino {
@@ -62,10 +62,14 @@ export class OpenVino {
   readonly #free: KoffiFunction;
   readonly #lastMessage: () => string | null;
   readonly #deepStacks: boolean;
+  readonly hugePages: HugePages | undefined;
 
-  constructor(koffi: Koffi, library: LibraryHandle, deepStacks: boolean) {
+  /** See `loadOpenVino`. */
+  constructor({ koffi, deepStacks, hugePages }: Native, path: string) {
+    const library = koffi.load(path);
     this.#koffi = koffi;
     this.#deepStacks = deepStacks;
+    this.hugePages = hugePages;
     this.#library = library;
     this.#free = library.func("ov_free", "void", ["void *"]);
     this.#lastMessage = library.func("ov_get_last_err_msg", koffi.disposable("str", this.#free), []);

@@ -28,7 +28,9 @@ export class HostBuffer implements EngineBuffer {
     const length = count * bytesPerElement(dtype);
     // Memory that belongs to an ArrayBuffer of its own never moves; that of a small typed array may lie on V8's heap.
     const memory = new ArrayBuffer(length + alignment);
-    const offset = (alignment - (openVino.address(memory) % alignment)) % alignment;
+    const address = openVino.address(memory);
+    const offset = (alignment - (address % alignment)) % alignment;
+    openVino.hugePages?.behind(address, memory.byteLength);
     this.dtype = dtype;
     this.shape = [...shape];
     this.data = view(dtype, memory, offset, count);

@@ -115,6 +115,8 @@ export class OpenVinoModel {
       bindings.push([port, given?.tensor]);
     }
     const request = this.#requestFor(bindings);
+    // A new one has the memory of its intermediate values, and has written nothing to it.
+    if (request.isNew) this.#library.hugePages?.behindEverything();
     request.bind(bindings);
     const memory = [...inputs.values(), ...results.values()];
     await this.#library.infer(request.handle, memory).catch((error: unknown) => {
