@@ -11,13 +11,12 @@ const size = 64;
 const x = input("x", "float32", [size, size]);
 const graph = graphOf(
   { x },
+  // Apart from one another: products with a softmax between them OpenVINO computes as one.
   {
-    y: withScope("layers.0", () =>
+    weights: softmax(x, 1),
+    product: withScope("layers.0", () =>
       matmul(
-        softmax(
-          withScope("mixing", () => matmul(x, x)),
-          1,
-        ),
+        withScope("mixing", () => matmul(x, x)),
         x,
       ),
     ),
