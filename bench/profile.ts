@@ -1,6 +1,6 @@
 /** `npm run -s bench -- profile`: where the time of Tsumiki's own training steps goes, as the engines measure it themselves. */
 
-import { createEngine, type OperatorTime, profileOperators } from "../src/engine/index.js";
+import { choosePrecision, createEngine, type Engine, type OperatorTime, profileOperators } from "../src/engine/index.js";
 import { TsumikiError } from "../src/errors.js";
 import { trainingStep } from "./peers/tsumiki-step.js";
 import type { Precision } from "./protocol.js";
@@ -25,14 +25,13 @@ export interface ProfileStepsOptions {
 const engines = ["onnxruntime", "openvino"] as const;
 type EngineName = (typeof engines)[number];
 
-/** An engine that is not installed has no rows. */
+/** An engine that is not installed has no rows, nor a precision that it does not have. */
 export async function profileSteps({ threads, runs, precisions, only }: ProfileStepsOptions): Promise<ProfileRow[]> {
   const rows: ProfileRow[] = [];
   for (const workload of [train, small])
     for (const engine of engines)
       for (const precision of precisions) {
         if (only && !only.includes(`tsumiki/${engine}`)) continue;
-        if (precision === "bf16" && engine !== "openvino") continue;
         rows.push(...(await profileStep(workload, { engine, precision, threads, runs })));
       }
   return rows;
@@ -49,10 +48,7 @@ async function profileStep(
   workload: LlamaWorkload,
   { engine: name, precision, threads, runs }: StepOptions,
 ): Promise<ProfileRow[]> {
-  const engine = await createEngine({ engine: name, device: "cpu", threads }).catch((error: unknown) => {
-    if (error instanceof TsumikiError && error.code === "ENGINE_ABSENT") return undefined;
-    throw error;
-  });
+  const engine = await engineWith(name, precision, threads);
   if (!engine) return [];
   const { program, nextFeeds } = trainingStep(engine, workload, { precision });
   const { graph, inputs } = await program.capture(nextFeeds());
@@ -66,6 +62,19 @@ async function profileStep(
     workload: workload.name,
     share: time.seconds / total,
   }));
+}
+
+async function engineWith(name: EngineName, precision: Precision, threads: number): Promise<Engine | undefined> {
+  let engine: Engine | undefined;
+  try {
+    engine = await createEngine({ engine: name, device: "cpu", threads });
+    await choosePrecision(engine, precision);
+    return engine;
+  } catch (error) {
+    await engine?.close();
+    if (error instanceof TsumikiError && ["ENGINE_ABSENT", "PRECISION"].includes(error.code)) return undefined;
+    throw error;
+  }
 }
 
 /** Operators below half a percent are one row together. */

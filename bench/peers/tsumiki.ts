@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { packed } from "../../src/data/index.js";
 import type { Engine } from "../../src/engine/engine.js";
-import { createEngine } from "../../src/engine/index.js";
+import { choosePrecision, createEngine } from "../../src/engine/index.js";
 import { TsumikiError } from "../../src/errors.js";
 import { GPT2 } from "../../src/models/index.js";
 import { AdamW, cosineSchedule } from "../../src/optim/index.js";
@@ -22,6 +22,15 @@ async function engineCalled(name: string, threads: number): Promise<Engine> {
   } catch (error) {
     if (error instanceof TsumikiError && error.code === "ENGINE_ABSENT") throw new PeerAbsent(error.message);
     throw error;
+  }
+}
+
+/** The peer is absent where the processor has no such numbers, which an engine may take all the same and compute in others. */
+async function checkPrecision(engine: Engine, precision: Precision): Promise<void> {
+  try {
+    await choosePrecision(engine, precision);
+  } catch (error) {
+    throw new PeerAbsent((error as Error).message);
   }
 }
 
@@ -84,6 +93,7 @@ async function nanoGptPeer(engine: Engine, workload: NanoGptWorkload, precision:
 
 await servePeer(async ({ task, mode, precision, threads, workload, matmulShapes, textFile }: PeerConfig) => {
   const engine = await engineCalled(mode, threads);
+  await checkPrecision(engine, precision);
   if (workload.architecture === "nanogpt") return nanoGptPeer(engine, workload, precision, textFile as string);
   return task === "matmul"
     ? productsPeer(engine, workload, matmulShapes, versions(engine), precision)

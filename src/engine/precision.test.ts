@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
-import { nodesOf } from "../graph/graph.js";
+import { nodesOf, type Pass, rewriteGraph } from "../graph/graph.js";
 import { matmul, mean, mul } from "../graph/ops/index.js";
+import { makeNode } from "../graph/tensor.js";
 import { Parameter } from "../graph/variable.js";
 import { compile, float32 } from "../program/index.js";
 import type { Engine } from "./engine.js";
@@ -21,6 +22,14 @@ const changed = (changes: Partial<Engine>): Engine => {
     },
   });
 };
+
+/** What becomes of a program on a processor without bfloat16. */
+const withoutBfloat16: Pass = (graph) =>
+  rewriteGraph(graph, ({ op, outputs, attributes, scope }, inputs) => {
+    if (outputs[0]?.dtype !== "bfloat16") return undefined;
+    const inFloat32 = outputs.map(({ shape }) => ({ shape, dtype: "float32" as const }));
+    return makeNode(op, inputs, op.name === "cast" ? { dtype: "float32" } : attributes, inFloat32, scope).outputs;
+  });
 
 describe("choosePrecision", () => {
   it("asks nothing of an engine for fp32", async () => {
@@ -77,6 +86,22 @@ describe("choosePrecision", () => {
     );
     expect(await choosePrecision(engine, "auto")).toBe("fp32");
     await engine.close();
+  });
+
+  it("refuses bf16 where products that are told in it would be computed in float32", async () => {
+    const plain = referenceEngine();
+    const engine = changed({
+      load: (source) => plain.load({ ...source, graph: withoutBfloat16(source.graph) }),
+      upload: (array) => plain.upload(array),
+      read: (buffer) => plain.read(buffer),
+      release: (buffer) => plain.release(buffer),
+    });
+    await expect(choosePrecision(engine, "bf16")).rejects.toThrow(
+      refusal(
+        /^The precision bf16 was asked for, but this processor has no bfloat16: reference float64 would multiply in float32\./,
+      ),
+    );
+    expect(await choosePrecision(engine, "auto")).toBe("fp32");
   });
 
   it("refuses bf16 on graphics cards, whatever they can", async () => {

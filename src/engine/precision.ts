@@ -3,6 +3,7 @@
 import { TsumikiError } from "../errors.js";
 import type { FloatDType } from "../graph/dtype.js";
 import type { Precision } from "../onnx/passes/precision.js";
+import { productPrecision } from "./arithmetic.js";
 import type { Engine } from "./engine.js";
 import { loadProduct, multiplies, type Product } from "./product.js";
 
@@ -13,28 +14,35 @@ export const precisionChoices = ["fp32", "bf16", "auto"] as const satisfies read
 
 /**
  * The precision that programs on an engine are told in. What it can do and gains is tried once for each engine (half a
- * second) and is remembered. Throws PRECISION where bf16 was asked for and the engine has no bfloat16 products.
+ * second) and is remembered. Throws PRECISION where bf16 was asked for and the engine has no bfloat16 products, or would compute them in
+ * float32: a run would be said to be what it is not.
  */
 export async function choosePrecision(engine: Engine, choice: PrecisionChoice): Promise<Precision> {
   if (choice === "fp32") return "fp32";
-  const { supported, faster } = await bfloat16Of(engine);
+  const { products, faster } = await bfloat16Of(engine);
   if (choice === "auto") return faster ? "bf16" : "fp32";
-  if (supported) return "bf16";
-  throw new TsumikiError(
-    "PRECISION",
-    `The precision bf16 was asked for, but ${engine.name} ${engine.version} on ${engine.device} does not train in it. ` +
-      (engine.device === "cpu"
+  if (products === "bfloat16") return "bf16";
+  const { name, version, device } = engine;
+  throw new TsumikiError("PRECISION", `The precision bf16 was asked for, but ${whyNot()}`);
+
+  function whyNot(): string {
+    if (products === "float32")
+      return `this processor has no bfloat16: ${name} ${version} would multiply in float32. Choose fp32, or auto, which is bf16 where it pays.`;
+    const advice =
+      device === "cpu"
         ? "On a CPU OpenVINO does: install it (`pip install openvino`) and choose the engine 'openvino'. Or choose fp32, or auto."
-        : "On this device choose fp32, or auto; bf16 is there on CPUs, with OpenVINO (`pip install openvino`)."),
-  );
+        : "On this device choose fp32, or auto; bf16 is there on CPUs, with OpenVINO (`pip install openvino`).";
+    return `${name} ${version} on ${device} does not train in it. ${advice}`;
+  }
 }
 
+/** What comes of programs that multiply in bfloat16. */
 interface Bfloat16 {
-  readonly supported: boolean;
+  /** What products are computed in; `none` where the engine refuses them. */
+  readonly products: "bfloat16" | "float32" | "none";
   readonly faster: boolean;
 }
 
-const absent: Bfloat16 = { supported: false, faster: false };
 const known = new WeakMap<Engine, Promise<Bfloat16>>();
 
 function bfloat16Of(engine: Engine): Promise<Bfloat16> {
@@ -44,8 +52,9 @@ function bfloat16Of(engine: Engine): Promise<Bfloat16> {
 }
 
 async function tryBfloat16(engine: Engine): Promise<Bfloat16> {
-  if (engine.device !== "cpu" || !(await multiplies(engine, "bfloat16"))) return absent;
-  return { supported: true, faster: (await speedup(engine)) > WORTH_IT };
+  if (engine.device !== "cpu" || !(await multiplies(engine, "bfloat16"))) return { products: "none", faster: false };
+  if ((await productPrecision(engine, "bfloat16")) === "float32") return { products: "float32", faster: false };
+  return { products: "bfloat16", faster: (await speedup(engine)) > WORTH_IT };
 }
 
 /** Without the instructions bfloat16 is 0.9 times as fast, for its casts; with them 1.5 to 2 times. */
