@@ -16,18 +16,19 @@ import { comparePrecisions, precisionTable } from "./precision.js";
 import { profileSteps, profileTable } from "./profile.js";
 import type { Precision } from "./protocol.js";
 import { disagreements, expertsTable, type Row, rowsOf, shapeTable, skippedList, table } from "./report.js";
+import { measureStart, startTable } from "./start.js";
 import { compareTokenizers, tokenizerTables } from "./tokenizer.js";
 
 const usage = `bench NAME [--json] [--threads 2] [--rounds 7] [--warmups 1] [--precision fp32,bf16] [--only by,by] [--cells name,name] [--text FILE]
 
-  NAME         ${benches.join(" | ")} | attention | memory | profile | precision | tokenizer
+  NAME         ${benches.join(" | ")} | attention | memory | profile | precision | start | tokenizer
   --precision  bf16 adds rows of those that can (default fp32)
   --only       only these competitors, named as in the rows
   --cells      of attention only these, named as in the rows, and full-512, from which the others are predicted
   --text       UTF-8 text for nanogpt (default: Moby-Dick, fetched through npm)`;
 
 /** Those that are not one table of training steps. */
-const ownBenches = ["attention", "memory", "profile", "precision", "tokenizer"] as const;
+const ownBenches = ["attention", "memory", "profile", "precision", "start", "tokenizer"] as const;
 
 interface Options {
   readonly bench: Bench | (typeof ownBenches)[number];
@@ -116,6 +117,12 @@ async function main({ bench, json, threads, rounds, warmups, precisions, only, c
   if (bench === "memory") {
     const rows = await measureMemory({ threads, only, onProgress: progress });
     console.log(memoryTable(rows));
+    if (json) console.log(JSON.stringify({ bench, rows }));
+    return;
+  }
+  if (bench === "start") {
+    const rows = await measureStart({ threads, seeds: Math.min(rounds, 3), only, onProgress: progress });
+    console.log(startTable(rows));
     if (json) console.log(JSON.stringify({ bench, rows }));
     return;
   }
