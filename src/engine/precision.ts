@@ -22,18 +22,17 @@ export async function choosePrecision(engine: Engine, choice: PrecisionChoice): 
   const { products, faster } = await bfloat16Of(engine);
   if (choice === "auto") return faster ? "bf16" : "fp32";
   if (products === "bfloat16") return "bf16";
-  const { name, version, device } = engine;
-  throw new TsumikiError("PRECISION", `The precision bf16 was asked for, but ${whyNot()}`);
+  throw new TsumikiError("PRECISION", `The precision bf16 was asked for, but ${whyNot(engine, products)}`);
+}
 
-  function whyNot(): string {
-    if (products === "float32")
-      return `this processor has no bfloat16: ${name} ${version} would multiply in float32. Choose fp32, or auto, which is bf16 where it pays.`;
-    const advice =
-      device === "cpu"
-        ? "On a CPU OpenVINO does: install it (`pip install openvino`) and choose the engine 'openvino'. Or choose fp32, or auto."
-        : "On this device choose fp32, or auto; bf16 is there on CPUs, with OpenVINO (`pip install openvino`).";
-    return `${name} ${version} on ${device} does not train in it. ${advice}`;
-  }
+function whyNot({ name, version, device }: Engine, products: Bfloat16["products"]): string {
+  if (products === "float32")
+    return `this processor has no bfloat16: ${name} ${version} would multiply in float32. Choose fp32, or auto, which is bf16 where it pays.`;
+  const advice =
+    device === "cpu"
+      ? "On a CPU OpenVINO does: install it (`pip install openvino`) and choose the engine 'openvino'. Or choose fp32, or auto."
+      : "On this device choose fp32, or auto; bf16 is there on CPUs, with OpenVINO (`pip install openvino`).";
+  return `${name} ${version} on ${device} does not train in it. ${advice}`;
 }
 
 /** What comes of programs that multiply in bfloat16. */
