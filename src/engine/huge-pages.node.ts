@@ -2,8 +2,8 @@
  * Pages of 2 MiB behind large blocks of memory, on Linux where programs have to ask for them
  * (`/sys/kernel/mm/transparent_hugepage/enabled` says `madvise`). A step of training goes through gigabytes; with pages of 4 KiB the
  * processor spends a part of it on looking up where they lie, in a virtual machine through two tables. The step of 29 M parameters
- * on OpenVINO takes 4 % less time (median of 11 interleaved rounds; 8 % in one of 5), one of 10 M 3 %, and no more memory. ONNX Runtime's
- * step was not faster. Gathering what was written to before (MADV_COLLAPSE) took 0.2 GB more and no less time.
+ * on OpenVINO takes 4 % less time (median of 11 interleaved rounds), one of 10 M 3 %, and no more memory. On ONNX Runtime's there was no
+ * clear difference. Gathering what was written to before (MADV_COLLAPSE) took 0.2 GB more and no less time.
  */
 
 import { readFileSync } from "node:fs";
