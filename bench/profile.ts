@@ -1,9 +1,9 @@
 /** `npm run -s bench -- profile`: where the time of Tsumiki's own training steps goes, as the engines measure it themselves. */
 
-import { choosePrecision, createEngine, type Engine, type OperatorTime, profileOperators } from "../src/engine/index.js";
-import { TsumikiError } from "../src/errors.js";
+import { type OperatorTime, profileOperators } from "../src/engine/index.js";
+import { engineFor } from "./peers/engine.js";
 import { trainingStep } from "./peers/tsumiki-step.js";
-import type { Precision } from "./protocol.js";
+import { PeerAbsent, type Precision } from "./protocol.js";
 import { type LlamaWorkload, small, train } from "./workloads.js";
 
 export interface ProfileRow extends OperatorTime {
@@ -48,7 +48,10 @@ async function profileStep(
   workload: LlamaWorkload,
   { engine: name, precision, threads, runs }: StepOptions,
 ): Promise<ProfileRow[]> {
-  const engine = await engineWith(name, precision, threads);
+  const engine = await engineFor(name, precision, threads).catch((error: unknown) => {
+    if (error instanceof PeerAbsent) return undefined;
+    throw error;
+  });
   if (!engine) return [];
   const { program, nextFeeds } = trainingStep(engine, workload, { precision });
   const { graph, inputs } = await program.capture(nextFeeds());
@@ -62,19 +65,6 @@ async function profileStep(
     workload: workload.name,
     share: time.seconds / total,
   }));
-}
-
-async function engineWith(name: EngineName, precision: Precision, threads: number): Promise<Engine | undefined> {
-  let engine: Engine | undefined;
-  try {
-    engine = await createEngine({ engine: name, device: "cpu", threads });
-    await choosePrecision(engine, precision);
-    return engine;
-  } catch (error) {
-    await engine?.close();
-    if (error instanceof TsumikiError && ["ENGINE_ABSENT", "PRECISION"].includes(error.code)) return undefined;
-    throw error;
-  }
 }
 
 /** Operators below half a percent are one row together. */

@@ -3,36 +3,16 @@
 import { readFileSync } from "node:fs";
 import { packed } from "../../src/data/index.js";
 import type { Engine } from "../../src/engine/engine.js";
-import { choosePrecision, createEngine } from "../../src/engine/index.js";
-import { TsumikiError } from "../../src/errors.js";
 import { GPT2 } from "../../src/models/index.js";
 import { AdamW, cosineSchedule } from "../../src/optim/index.js";
 import { trainTokenizer } from "../../src/tokenizer/index.js";
 import { Trainer } from "../../src/train/trainer.js";
-import { type Peer, PeerAbsent, type PeerConfig, type Precision, servePeer } from "../protocol.js";
+import { type Peer, type PeerConfig, type Precision, servePeer } from "../protocol.js";
 import { type NanoGptWorkload, tokensPerStep } from "../workloads.js";
+import { engineFor } from "./engine.js";
 import { productsPeer, stepPeer } from "./tsumiki-step.js";
 
 const versions = (engine: Engine) => ({ node: process.version, [engine.name]: engine.version });
-
-/** The engine of a name; the peer is absent where the engine is. */
-async function engineCalled(name: string, threads: number): Promise<Engine> {
-  try {
-    return await createEngine({ engine: name, device: "cpu", threads });
-  } catch (error) {
-    if (error instanceof TsumikiError && error.code === "ENGINE_ABSENT") throw new PeerAbsent(error.message);
-    throw error;
-  }
-}
-
-/** The peer is absent where the processor has no such numbers, which an engine may take all the same and compute in others. */
-async function checkPrecision(engine: Engine, precision: Precision): Promise<void> {
-  try {
-    await choosePrecision(engine, precision);
-  } catch (error) {
-    throw new PeerAbsent((error as Error).message);
-  }
-}
 
 async function nanoGptPeer(engine: Engine, workload: NanoGptWorkload, precision: Precision, textFile: string): Promise<Peer> {
   const text = readFileSync(textFile, "utf8");
@@ -92,8 +72,7 @@ async function nanoGptPeer(engine: Engine, workload: NanoGptWorkload, precision:
 }
 
 await servePeer(async ({ task, mode, precision, threads, workload, matmulShapes, textFile }: PeerConfig) => {
-  const engine = await engineCalled(mode, threads);
-  await checkPrecision(engine, precision);
+  const engine = await engineFor(mode, precision, threads);
   if (workload.architecture === "nanogpt") return nanoGptPeer(engine, workload, precision, textFile as string);
   return task === "matmul"
     ? productsPeer(engine, workload, matmulShapes, versions(engine), precision)

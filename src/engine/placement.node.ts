@@ -6,8 +6,7 @@ import type { Graph } from "../graph/graph.js";
 import type { HostArray } from "../graph/host-array.js";
 import type { Device } from "./engine.js";
 import { type NodeRun, profileNodes } from "./onnxruntime/profile.node.js";
-import type { OpenVinoNodeRun } from "./openvino/profile.js";
-import type { FallenBack, OperatorTime, ProfileOptions } from "./placement.js";
+import type { FallenBack, KernelRun, OperatorTime, ProfileOptions } from "./placement.js";
 
 export async function operatorsOnCpu(
   graph: Graph,
@@ -48,7 +47,7 @@ async function runsOfNodes(
   graph: Graph,
   inputs: ReadonlyMap<string, HostArray>,
   { engine = "auto", device = "cpu", threads = defaultThreads(), runs = 3 }: ProfileOptions,
-): Promise<readonly (readonly OpenVinoNodeRun[])[]> {
+): Promise<readonly (readonly KernelRun[])[]> {
   if (engine === "openvino" && device !== "cpu")
     throw new ArgumentError(`OpenVINO runs on the device 'cpu' here, but '${device}' was asked for.`);
   if (device === "cpu" && engine !== "onnxruntime")

@@ -37,15 +37,17 @@ export interface ProfileOptions {
   readonly runs?: number;
 }
 
-/** The time of all nodes of one kind. */
-export interface OperatorTime {
+/** One run of one kernel. */
+export interface KernelRun {
   /** Tsumiki's name for it. Of operators that OpenVINO computes as one, the last one's; empty for what an engine has put in between. */
   readonly operator: string;
   /** The engine's name for what computed it: `FusedMatMul` (ONNX Runtime), `MatMul brgemm_avx512_f32` (OpenVINO). */
   readonly kernel: string;
-  /** Of all calls in one run together. */
   readonly seconds: number;
-  /** In one run. */
+}
+
+/** The time of all nodes of one kind, in one run together. */
+export interface OperatorTime extends KernelRun {
   readonly calls: number;
 }
 

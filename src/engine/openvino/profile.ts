@@ -4,16 +4,8 @@ import type { Graph } from "../../graph/graph.js";
 import type { HostArray } from "../../graph/host-array.js";
 import type { EngineBuffer } from "../engine.js";
 import { modelSource } from "../model-source.js";
+import type { KernelRun } from "../placement.js";
 import { openVino, profileOf } from "./engine.js";
-
-/** One run of one operator, which may be several that OpenVINO has made one. */
-export interface OpenVinoNodeRun {
-  /** Tsumiki's operator; of several the last one. Empty for what OpenVINO has put in between. */
-  readonly operator: string;
-  /** `MatMul brgemm_avx512_f32` */
-  readonly kernel: string;
-  readonly seconds: number;
-}
 
 export interface OpenVinoProfileOptions {
   readonly threads: number;
@@ -26,7 +18,7 @@ export async function profileOpenVinoNodes(
   graph: Graph,
   inputs: ReadonlyMap<string, HostArray>,
   { threads, runs }: OpenVinoProfileOptions,
-): Promise<readonly (readonly OpenVinoNodeRun[])[]> {
+): Promise<readonly (readonly KernelRun[])[]> {
   const engine = await openVino({ threads, profile: true });
   try {
     const model = await engine.load(modelSource(engine, graph));
@@ -36,7 +28,7 @@ export async function profileOpenVinoNodes(
     let results: ReadonlyMap<string, EngineBuffer | undefined> = new Map(
       [...graph.outputs.keys()].map((name) => [name, undefined]),
     );
-    const profiled: OpenVinoNodeRun[][] = [];
+    const profiled: KernelRun[][] = [];
     for (let i = 0; i <= runs; i++) {
       results = await model.run(feeds, results);
       profiled.push(
