@@ -4,7 +4,7 @@ import { type OperatorTime, profileOperators } from "../src/engine/index.js";
 import { engineFor } from "./peers/engine.js";
 import { trainingStep } from "./peers/tsumiki-step.js";
 import { PeerAbsent, type Precision } from "./protocol.js";
-import { type LlamaWorkload, small, train } from "./workloads.js";
+import { type LlamaWorkload, pocket, small, train } from "./workloads.js";
 
 export interface ProfileRow extends OperatorTime {
   readonly by: string;
@@ -28,7 +28,7 @@ type EngineName = (typeof engines)[number];
 /** An engine that is not installed has no rows, nor a precision that it does not have. */
 export async function profileSteps({ threads, runs, precisions, only }: ProfileStepsOptions): Promise<ProfileRow[]> {
   const rows: ProfileRow[] = [];
-  for (const workload of [train, small])
+  for (const workload of [train, pocket, small])
     for (const engine of engines)
       for (const precision of precisions) {
         if (only && !only.includes(`tsumiki/${engine}`)) continue;

@@ -148,6 +148,21 @@ export const small: LlamaWorkload = {
   stepsPerRepetition: 25,
 };
 
+/** The step of `npm start`: 3.7 M parameters. */
+export const pocket: LlamaWorkload = {
+  ...llama,
+  name: "pocket",
+  layers: 4,
+  hidden: 256,
+  heads: 4,
+  intermediate: 704,
+  vocabulary: 2048,
+  context: 128,
+  batch: 16,
+  optimizer: adamW,
+  stepsPerRepetition: 2,
+};
+
 /** nanoGPT's setting for a CPU (the README's command over config/train_shakespeare_char.py and the defaults of train.py). */
 export const nanoGpt: NanoGptWorkload = {
   architecture: "nanogpt",

@@ -6,30 +6,36 @@
 
 import { onnxDType } from "./dtype.js";
 import { defineOp } from "./op.js";
-import { add } from "./ops/arithmetic.js";
 import type { Tensor } from "./tensor.js";
 
 /** Element types that engines compare directly. */
 const comparable: readonly string[] = ["float32", "float64", "int32", "int64"];
 
-/** An int64 scalar that is 0 whatever is in the operand, and that no engine knows before it has the operand. */
+/** An int64 scalar that is 0 whatever is in the operands, and that no engine knows before it has all of them. */
 const lateZero = defineOp({
   name: "lateZero",
-  arity: 1,
+  accepts: "mixed",
   dtype: () => "int64",
   shape: () => [],
   vjp: "nonDifferentiable",
-  onnx(node, [after], { inputs: [tensor] }) {
-    const { rank = 0, dtype = "float32" } = tensor ?? {};
-    const axes = Array.from({ length: rank }, (_, axis) => axis);
-    // One element, or none when the operand is empty.
-    const starts = node.int64s(axes.map(() => 0));
-    const ends = node.int64s(axes.map(() => 1));
-    const part = rank === 0 ? after : node("Slice", [after, starts, ends, node.int64s(axes)]);
-    const number = comparable.includes(dtype) ? part : node("Cast", [part], { to: onnxDType("float32") });
+  onnx(node, afters, { inputs: tensors }) {
+    const [first] = tensors as readonly [Tensor];
+    const asTheyAre = comparable.includes(first.dtype) && tensors.every(({ dtype }) => dtype === first.dtype);
+    const numbers = afters.map((after, i) => {
+      const axes = Array.from({ length: (tensors[i] as Tensor).rank }, (_, axis) => axis);
+      // One element, or none when the operand is empty.
+      const starts = node.int64s(axes.map(() => 0));
+      const ends = node.int64s(axes.map(() => 1));
+      // Steps too: OpenVINO computes them from the starts where there are none.
+      const steps = ends;
+      const part = axes.length === 0 ? after : node("Slice", [after, starts, ends, node.int64s(axes), steps]);
+      return asTheyAre ? part : node("Cast", [part], { to: onnxDType("float32") });
+    });
+    const number = numbers.reduce((sum, each) => node("Add", [sum, each]));
     // A comparison and not a product with 0: nothing is less than itself, not even a NaN.
     const zero = node("Cast", [node("Less", [number, number])], { to: onnxDType("int64") });
-    return rank === 0 ? zero : node("ReduceSum", [zero, node.int64s(axes)], { keepdims: 0 });
+    const axes = Array.from({ length: Math.max(...tensors.map(({ rank }) => rank)) }, (_, axis) => axis);
+    return axes.length === 0 ? zero : node("ReduceSum", [zero, node.int64s(axes)], { keepdims: 0 });
   },
   reference: () => ({ shape: [], data: new Float64Array(1) }),
   examples: (make) => [
@@ -37,6 +43,8 @@ const lateZero = defineOp({
     { inputs: [make.float([])] },
     { inputs: [make.bool(["a"])] },
     { inputs: [make.integer(["a", 1, "b"], { low: -3, high: 3 })] },
+    { inputs: [make.float(["a", "b"]), make.float(["b"]), make.float([])] },
+    { inputs: [make.float(["a"]), make.bool([2, "b"])] },
   ],
 });
 
@@ -62,11 +70,5 @@ const waitFor = defineOp({
  * NaN. Costs no copy of x where an engine reshapes in place.
  */
 export function barrier(x: Tensor, ...after: readonly Tensor[]): Tensor {
-  const [first, ...others] = after.map((tensor) => lateZero(tensor));
-  return first
-    ? waitFor(
-        x,
-        others.reduce((zero, other) => add(zero, other), first),
-      )
-    : x;
+  return after.length > 0 ? waitFor(x, lateZero(...after)) : x;
 }

@@ -81,7 +81,8 @@ export function blockwiseAttention(q: Tensor, k: Tensor, v: Tensor, options: Blo
  */
 type ForwardResults = readonly [out: Tensor, ...highestAndTotal: Tensor[]];
 
-function forward(q: Tensor, k: Tensor, v: Tensor, options: BlockwiseOptions): ForwardResults {
+function forward(query: Tensor, k: Tensor, v: Tensor, options: BlockwiseOptions): ForwardResults {
+  const q = mul(query, options.scale);
   const blocks = blocksOf(q, options);
   if (blocks.some(({ keys }) => keys.length > 1)) return forwardByStretches(blocks, q, k, v, options);
   const outputs = blocks.map((block) => {
@@ -92,7 +93,7 @@ function forward(q: Tensor, k: Tensor, v: Tensor, options: BlockwiseOptions): Fo
   return [concat(outputs, 2)];
 }
 
-/** Dao et al. 2022, algorithm 1; a row is divided by its total at the end. */
+/** Dao et al. 2022, algorithm 1; a row is divided by its total at the end. `q` is scaled. */
 function forwardByStretches(
   blocks: readonly Block[],
   q: Tensor,
@@ -153,6 +154,7 @@ function backward(
   const { scale } = options;
   // Behind the barrier nothing can be taken from the forward pass and kept in memory all the while.
   const [lateQ, lateK, lateV] = [q, k, v].map((x) => barrier(x, dOut)) as [Tensor, Tensor, Tensor];
+  const scaledQ = mul(lateQ, scale);
   // By stretches weights are exp(score − highest) / total; rows are divided where they are narrow.
   const dRows = total ? div(dOut, total) : dOut;
   const delta = sum(mul(dRows, out), alongKeys);
@@ -166,24 +168,24 @@ function backward(
     let dQueries: Tensor | undefined;
     for (const stretch of block.keys) {
       // One pair at a time: each waits for what was made of the one before.
-      const queries = barrier(group(part(lateQ, block), k), ...before);
+      const queries = barrier(group(part(scaledQ, block), k), ...before);
       const [keys, values] = [part(lateK, stretch), part(lateV, stretch)];
       const { scores, bend } = blockScores(queries, keys, block, stretch, options);
       const weights = highestBlock ? exp(sub(scores, highestBlock)) : softmax(scores);
       const dWeights = matmul(dBlock, values, { transposeB: true });
       const dCapped = mul(weights, sub(dWeights, deltaBlock));
       const dScores = bend ? mul(dCapped, bend) : dCapped;
-      const dHere = matmul(dScores, keys, { scale });
+      const dHere = matmul(dScores, keys);
       dQueries = dQueries ? add(dQueries, dHere) : dHere;
       before = [
         dQueries,
-        dK.add(matmul(dScores, queries, { transposeA: true, scale }), stretch),
+        dK.add(matmul(dScores, queries, { transposeA: true }), stretch),
         dV.add(matmul(weights, dBlock, { transposeA: true }), stretch),
       ];
     }
     dQ.push(ungroup(dQueries as Tensor, q));
   }
-  return [concat(dQ, 2), dK.result(), dV.result()];
+  return [mul(concat(dQ, 2), scale), dK.result(), dV.result()];
 }
 
 const blocksOf = (q: Tensor, { mask }: BlockwiseOptions): readonly Block[] => attentionBlocks(q.size(2) as number, mask.window);
@@ -198,14 +200,19 @@ interface BlockScores {
   readonly bend?: Tensor | undefined;
 }
 
-/** @param queries of the block, grouped, and keys of the stretch */
+/**
+ * @param queries of the block, grouped and scaled: they are narrower than the scores
+ * @param keys of the stretch
+ */
 function blockScores(queries: Tensor, keys: Tensor, block: Block, stretch: Stretch, options: BlockwiseOptions): BlockScores {
-  const { scale, softCap, slopes, mask } = options;
-  const scores = matmul(queries, keys, { transposeB: true, scale });
+  const { softCap, slopes, mask } = options;
+  const scores = matmul(queries, keys, { transposeB: true });
   const [batch, kvHeads, rows, width] = scores.shape as unknown as readonly [Dim, number, number, number];
   const size = block.end - block.start;
   const bent = softCap === undefined ? undefined : tanh(div(scores, softCap));
-  let byQuery = reshape(bent && softCap !== undefined ? mul(bent, softCap) : scores, [batch, kvHeads, rows / size, size, width]);
+  let byQuery = bent && softCap !== undefined ? mul(bent, softCap) : scores;
+  // Scores that one mask fits as they are stay so: engines join its addition with what is before and behind it.
+  if (rows > size || mask.keys || mask.segments || slopes) byQuery = reshape(byQuery, [batch, kvHeads, rows / size, size, width]);
   if (slopes) byQuery = add(byQuery, alibiBias(slopes, kvHeads, width, block.end - stretch.end));
   // The places that blocks inside a window have in common are counted from their first key: all then share one mask.
   const shift = mask.window !== undefined && !mask.keys && !mask.segments ? stretch.start : 0;
