@@ -11,6 +11,7 @@ import {
   nanoGpt,
   nanoGptLearningRate,
   nanoGptParameterCount,
+  pocket,
   small,
   startingValues,
   tokensPerStep,
@@ -19,7 +20,7 @@ import {
   trainTiny,
 } from "./workloads.js";
 
-const llamas = [train, trainScaled, trainTiny, small];
+const llamas = [train, trainScaled, trainTiny, small, pocket];
 
 describe("sizes", () => {
   it("has the parameter counts that PyTorch and transformers count for these models", () => {

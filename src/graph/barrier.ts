@@ -5,6 +5,7 @@
  */
 
 import { onnxDType } from "./dtype.js";
+import type { OnnxValue } from "./onnx-face.js";
 import { defineOp } from "./op.js";
 import type { Tensor } from "./tensor.js";
 
@@ -23,12 +24,9 @@ const lateZero = defineOp({
     const asTheyAre = comparable.includes(first.dtype) && tensors.every(({ dtype }) => dtype === first.dtype);
     const numbers = afters.map((after, i) => {
       const axes = Array.from({ length: (tensors[i] as Tensor).rank }, (_, axis) => axis);
-      // One element, or none when the operand is empty.
-      const starts = node.int64s(axes.map(() => 0));
-      const ends = node.int64s(axes.map(() => 1));
-      // Steps too: OpenVINO computes them from the starts where there are none.
-      const steps = ends;
-      const part = axes.length === 0 ? after : node("Slice", [after, starts, ends, node.int64s(axes), steps]);
+      const [zeros, ones] = [0, 1].map((each) => node.int64s(axes.map(() => each))) as [OnnxValue, OnnxValue];
+      // One element, or none when the operand is empty. Steps are told: else OpenVINO computes them from the starts.
+      const part = axes.length === 0 ? after : node("Slice", [after, zeros, ones, node.int64s(axes), ones]);
       return asTheyAre ? part : node("Cast", [part], { to: onnxDType("float32") });
     });
     const number = numbers.reduce((sum, each) => node("Add", [sum, each]));
