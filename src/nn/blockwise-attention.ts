@@ -21,7 +21,7 @@ import { type Mask, masked } from "./mask.js";
 export const BLOCK = 128;
 /** More blocks than that only cost: compiling them, and the time between operators. Longer sequences get longer blocks. */
 const MOST_BLOCKS = 16;
-/** Most keys that a block meets at a time. Measured: shorter stretches cost time, longer ones memory. */
+/** Most keys that a block meets at a time. Measured: shorter stretches take longer to compile, longer ones more memory. */
 export const STRETCH = 2048;
 
 /** Places from the first to one before `end`. */
