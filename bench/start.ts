@@ -6,8 +6,8 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { runTraining } from "../src/train/index.js";
-import type { RunEngine } from "../src/train/run-engines.js";
+import type { RunEngine } from "../src/runs/engines.node.js";
+import { runTraining } from "../src/runs/index.js";
 import { median } from "./report.js";
 
 const engines = ["onnxruntime", "openvino"] as const;

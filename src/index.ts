@@ -13,5 +13,6 @@ export * from "./models/index.js";
 export * from "./nn/index.js";
 export * from "./optim/index.js";
 export * from "./program/index.js";
+export * from "./runs/index.js";
 export * from "./tokenizer/index.js";
 export * from "./train/index.js";

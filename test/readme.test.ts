@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fromSource } from "../scripts/from-source.mjs";
-import { parseRecipe, type RecipeInput } from "../src/train/index.js";
+import { parseRecipe, type RecipeInput } from "../src/runs/index.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const readme = readFileSync(join(root, "README.md"), "utf8");
@@ -77,7 +77,7 @@ describe("programs", () => {
   });
 
   it("show the layer of the Llama models as it is", () => {
-    const source = readFileSync(join(root, "src/models/llama.ts"), "utf8");
+    const source = readFileSync(join(root, "src/models/decoders/llama.ts"), "utf8");
     const printed = programs[1]?.match(/^\/\*\* Two blocks[\s\S]*^}$/m)?.[0] ?? "nothing";
     expect(source).toContain(printed);
   });

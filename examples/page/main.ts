@@ -7,8 +7,9 @@ import { packed } from "tsumiki/data";
 import { defaultEngine } from "tsumiki/engine";
 import { generate } from "tsumiki/generate";
 import { GPT2 } from "tsumiki/models";
+import { lossCurveSvg } from "tsumiki/runs";
 import { type Tokenizer, trainTokenizer } from "tsumiki/tokenizer";
-import { lossCurveSvg, type StepMetrics, train } from "tsumiki/train";
+import { type StepMetrics, train } from "tsumiki/train";
 
 const context = 64;
 const batchSize = 12;

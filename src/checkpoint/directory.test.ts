@@ -21,7 +21,7 @@ import { toNumbers } from "../graph/host-array.js";
 import { Parameter } from "../graph/variable.js";
 import { checkpointVariables, modelFromConfig } from "../models/architectures.js";
 import { requireWeights, saveWeights } from "./directory.node.js";
-import { readSafetensors } from "./safetensors.js";
+import { readSafetensors } from "./safetensors.node.js";
 import { indexFile, shardName } from "./safetensors-index.js";
 import { locateTensors } from "./tensor-files.node.js";
 import { fillHole, type HollowFile, writeHollowCheckpoint } from "./testing/hollow-checkpoint.js";

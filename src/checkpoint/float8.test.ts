@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Parameter } from "../graph/variable.js";
 import { applyScales } from "./float8.js";
-import { readSafetensors } from "./safetensors.js";
+import { readSafetensors } from "./safetensors.node.js";
 import { decodeSafetensors } from "./safetensors-format.js";
 import { loadVariables, openVariables } from "./variables.node.js";
 

@@ -8,7 +8,7 @@ export {
   type SafetensorsEntry,
   type SafetensorsFile,
   writeSafetensors,
-} from "#platform/checkpoint/safetensors-file";
+} from "#platform/checkpoint/safetensors";
 export { loadVariables, type MatchOptions, openVariables, saveVariables } from "#platform/checkpoint/variables";
 export { toCheckpointName, toPropertyPath } from "./names.js";
 export {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { readSafetensors, type SafetensorsEntry, writeSafetensors } from "./safetensors.js";
+import { readSafetensors, type SafetensorsEntry, writeSafetensors } from "./safetensors.node.js";
 import { decodeSafetensors, encodeSafetensors } from "./safetensors-format.js";
 
 const goldenPath = fileURLToPath(new URL("./golden/mixed.safetensors", import.meta.url));
@@ -96,7 +96,7 @@ describe("the entry of the package", () => {
   it("reads and writes files in Node, and says in a page what to do instead", async () => {
     const node = await import("./index.js");
     expect([node.readSafetensors, node.writeSafetensors]).toEqual([readSafetensors, writeSafetensors]);
-    const browser = await import("./safetensors-file.browser.js");
+    const browser = await import("./safetensors.browser.js");
     await expect(browser.readSafetensors(path)).rejects.toMatchObject({
       code: "ARGUMENT",
       message: expect.stringContaining("decodeSafetensors"),
@@ -157,7 +157,7 @@ describe("writeSafetensors", () => {
     const script = join(folder, "save.mts");
     await writeFile(
       script,
-      `import { writeSafetensors } from ${JSON.stringify(new URL("./safetensors.ts", import.meta.url).href)};
+      `import { writeSafetensors } from ${JSON.stringify(new URL("./safetensors.node.ts", import.meta.url).href)};
       const tensor = (name) => ({ name, dtype: "float32", shape: [40_000], data: () => new Float32Array(40_000) });
       await writeSafetensors(${JSON.stringify(path)}, ["a", "b", "c"].map(tensor)).catch((error) => console.log(error.code));`,
     );

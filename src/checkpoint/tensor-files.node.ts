@@ -5,7 +5,7 @@ import { dirname, isAbsolute, join, relative, sep } from "node:path";
 import { TsumikiError } from "../errors.js";
 import type { HostArray } from "../graph/host-array.js";
 import { applyScales, scaleNameOf } from "./float8.js";
-import { readSafetensors } from "./safetensors.js";
+import { readSafetensors } from "./safetensors.node.js";
 import type { SafetensorsMetadata, TensorLayout } from "./safetensors-format.js";
 import { parseIndex, staysInside } from "./safetensors-index.js";
 

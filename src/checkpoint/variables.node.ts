@@ -6,7 +6,7 @@ import { fileIdentity } from "../files/identity.node.js";
 import { type DType, type FloatDType, isFloat } from "../graph/dtype.js";
 import type { HostArray } from "../graph/host-array.js";
 import type { FileSlice, Variable, VariableHome } from "../graph/variable.js";
-import { type SafetensorsEntry, writeSafetensors } from "./safetensors.js";
+import { type SafetensorsEntry, writeSafetensors } from "./safetensors.node.js";
 import type { SafetensorsMetadata } from "./safetensors-format.js";
 import { locateTensors, type PlacedTensor, type PlacedTensors, readTensor } from "./tensor-files.node.js";
 import { convertFloats, type MatchOptions, matchTensors } from "./variable-match.js";

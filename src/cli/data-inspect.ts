@@ -6,8 +6,8 @@ import { describeBadRow } from "../data/bad-rows.js";
 import type { Example } from "../data/example.js";
 import { type DataInspection, inspectData, type LengthSummary } from "../data/inspect.node.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
+import { controlsShown } from "../runs/control-pictures.js";
 import { loadTokenizer } from "../tokenizer/index.js";
-import { controlsShown } from "../train/control-pictures.js";
 
 export interface InspectFlags {
   readonly textField?: string;

@@ -8,7 +8,7 @@ import { interruptSignal } from "./interrupt.js";
 
 /** @param source see `openTrainedModel` */
 export async function openModel(source: string, revision?: string): Promise<CausalLM> {
-  const { openTrainedModel } = await import("../train/trained-model.node.js");
+  const { openTrainedModel } = await import("../runs/trained-model.node.js");
   return whileShown(revision, async (download) => (await openTrainedModel(source, download)).model);
 }
 
@@ -16,7 +16,7 @@ export async function openWithTokenizer(
   source: string,
   revision?: string,
 ): Promise<{ readonly model: CausalLM; readonly tokenizer: Tokenizer }> {
-  const { openTrainedModel } = await import("../train/trained-model.node.js");
+  const { openTrainedModel } = await import("../runs/trained-model.node.js");
   return whileShown(revision, async (download) => {
     const { model, openTokenizer } = await openTrainedModel(source, download);
     return { model, tokenizer: await openTokenizer() };

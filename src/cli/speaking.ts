@@ -1,7 +1,7 @@
 /** A saved model continues a prompt on standard output. */
 
 import { generate, type SamplingOptions } from "../generate/index.js";
-import { controlsShown } from "../train/control-pictures.js";
+import { controlsShown } from "../runs/control-pictures.js";
 import { interruptSignal } from "./interrupt.js";
 import { openWithTokenizer } from "./saved-model.js";
 

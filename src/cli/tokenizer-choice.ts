@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { ArgumentError } from "../errors.js";
-import type { RecipeInput } from "../train/recipe.js";
+import type { RecipeInput } from "../runs/recipe.js";
 import { wholeNumber } from "./numbers.js";
 
 export interface TokenizerFlags {

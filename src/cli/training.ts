@@ -2,13 +2,13 @@
 
 import { relative } from "node:path";
 import { generate } from "../generate/index.js";
-import { controlsShown } from "../train/control-pictures.js";
-import { lossCurveText } from "../train/loss-curve.js";
-import type { RecipeInput } from "../train/recipe.js";
+import { controlsShown } from "../runs/control-pictures.js";
+import { RunDirectory } from "../runs/directory.node.js";
+import { lossCurveText } from "../runs/loss-curve.js";
+import type { RecipeInput } from "../runs/recipe.js";
+import { reporterFor } from "../runs/reporter-terminal.node.js";
+import { type RunResult, type RunTrainingOptions, runTraining } from "../runs/training.node.js";
 import { formatDuration } from "../train/reporter.js";
-import { reporterFor } from "../train/reporter-terminal.js";
-import { RunDirectory } from "../train/run-directory.js";
-import { type RunResult, type RunTrainingOptions, runTraining } from "../train/run-training.node.js";
 import { interruptSignal } from "./interrupt.js";
 
 /** What to type, besides the name of the run, to go on with it and to use it. */

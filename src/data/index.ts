@@ -18,6 +18,7 @@ export {
   type TokenizingProgress,
   tokenFileWriter,
 } from "#platform/data/reading";
+export { renderSvg, type SvgOptions } from "../image/render-svg.js";
 export { type BadRow, type BadRowPolicy, type BadRowReport, BadRows, describeBadRow, type RowPlace } from "./bad-rows.js";
 export { type BatchesOptions, batches } from "./batches.js";
 export { type BucketedOptions, bucketedDocuments } from "./bucketed.js";
@@ -47,7 +48,6 @@ export * from "./filters/index.js";
 export { type FormatName, formats, type RowFormat, recognizeFormat } from "./formats/formats.js";
 export { type PackedDocuments, type PackedOptions, type PackedText, packed, packedDocuments } from "./packed.js";
 export { describeReading, type ReadingReport } from "./reading-report.js";
-export { renderSvg, type SvgOptions } from "./render-svg.js";
 export { type Cursor, type Dataset, datasetOf, mapped, type Position, repeated, taken } from "./stream/dataset.js";
 export { type InterleaveOptions, interleaved, type WeightedDataset } from "./stream/interleaved.js";
 export { type ShuffleOptions, shuffled } from "./stream/shuffled.js";

@@ -2,9 +2,9 @@
 
 import { list } from "tar";
 import { TsumikiError } from "../errors.js";
-import { type FetchOptions, type PackageVersion, withTarball } from "./npm-tarball.js";
+import { type FetchOptions, type PackageVersion, withTarball } from "./npm-tarball.node.js";
 
-export type { FetchOptions, PackageVersion } from "./npm-tarball.js";
+export type { FetchOptions, PackageVersion } from "./npm-tarball.node.js";
 
 /**
  * The files of a package that are wanted, by their path inside the package. No script of the package runs and no dependency is fetched.

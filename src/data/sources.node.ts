@@ -5,7 +5,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { TsumikiError } from "../errors.js";
-import { writeFileAtomically } from "../files/atomic.js";
+import { writeFileAtomically } from "../files/atomic.node.js";
 import type { PackageFiles, RowRecipe } from "./corpora/card.js";
 import { type CorpusName, corpora, type RowCorpusName, rowRecipes, type TextCorpusName, textRecipes } from "./corpora.js";
 import { fetchBytes } from "./fetch-bytes.js";

@@ -41,11 +41,11 @@ const openVinoProvider: EngineProvider = {
   devices: ["cpu"],
   lowering: async () => (await import("./openvino/lowering.js")).openVinoLowering,
   async preferredDevice() {
-    await (await import("./openvino/library.js")).findOpenVino();
+    await (await import("./openvino/library.node.js")).findOpenVino();
     return "cpu";
   },
   async detect() {
-    const { findOpenVino } = await import("./openvino/library.js");
+    const { findOpenVino } = await import("./openvino/library.node.js");
     const { library, core, version, path, origin } = await findOpenVino();
     const detail = `${library.property(core, "CPU", "FULL_DEVICE_NAME").trim()}; ${origin}, ${path}`;
     return { version, devices: [{ device: "cpu", present: true, detail }] };

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { writeFileAtomically } from "./atomic.js";
+import { writeFileAtomically } from "./atomic.node.js";
 
 describe("writeFileAtomically", () => {
   let folder: string;

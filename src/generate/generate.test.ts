@@ -5,7 +5,7 @@ import { fromSource } from "../../scripts/from-source.mjs";
 import type { Engine } from "../engine/engine.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { hostArray } from "../graph/host-array.js";
-import { GPT2 } from "../models/gpt2.js";
+import { GPT2 } from "../models/decoders/gpt2.js";
 import { compile } from "../program/compile.js";
 import { int32 } from "../program/signature.js";
 import { trainTokenizer } from "../tokenizer/train.js";

@@ -4,7 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { GGUFValueType, serializeGgufMetadata } from "@huggingface/gguf";
 import { ArgumentError, TsumikiError } from "../errors.js";
-import { writeFileAtomically } from "../files/atomic.js";
+import { writeFileAtomically } from "../files/atomic.node.js";
 import { writeFully } from "../files/bytes.node.js";
 import { elementCount } from "../graph/host-array.js";
 import type { Variable } from "../graph/variable.js";

@@ -12,7 +12,7 @@
 import { copyFile, link, mkdir, readdir, readFile, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { getHFHubCachePath } from "@huggingface/hub";
-import { writeFileAtomically } from "../files/atomic.js";
+import { writeFileAtomically } from "../files/atomic.node.js";
 
 export interface RepositoryCache {
   readonly blobs: string;

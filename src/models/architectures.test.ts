@@ -6,7 +6,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { readSafetensors } from "../checkpoint/safetensors.js";
+import { readSafetensors } from "../checkpoint/safetensors.node.js";
 import type { Engine } from "../engine/engine.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { createEngine } from "../engine/registry.js";
@@ -18,8 +18,8 @@ import { compile } from "../program/compile.js";
 import { bool, int32 } from "../program/signature.js";
 import { checkpointVariables, knownArchitectures, modelFromConfig } from "./architectures.js";
 import type { CausalLM, KeyValueCache } from "./causal-lm.js";
+import { Llama } from "./decoders/llama.js";
 import { loadModel, saveModel } from "./index.js";
-import { Llama } from "./llama.js";
 import { differentGradients, goldenDecoder, goldenDecoders, writeGoldenDirectory } from "./testing/golden-decoder.js";
 import { modelsDocument } from "./testing/models-document.js";
 

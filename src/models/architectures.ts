@@ -12,7 +12,7 @@ import { gemma2, gemma3 } from "./configs/gemma.js";
 import { bloom, gpt2, gptj, gptNeoX, phi, phi3 } from "./configs/gpt-family.js";
 import { llamaFamily } from "./configs/llama-family.js";
 import { olmo2 } from "./configs/olmo2.js";
-import { recurrentLM } from "./recurrent-lm.js";
+import { recurrentLM } from "./decoders/recurrent-lm.js";
 
 export type { HuggingFaceConfig } from "./configs/entries.js";
 

@@ -6,8 +6,8 @@ import { namedRandom } from "../graph/random.js";
 import { BLOCK } from "../nn/blockwise-attention.js";
 import { bool, compile, int32 } from "../program/index.js";
 import type { CausalLM } from "./causal-lm.js";
-import { GPT2 } from "./gpt2.js";
-import { Llama } from "./llama.js";
+import { GPT2 } from "./decoders/gpt2.js";
+import { Llama } from "./decoders/llama.js";
 
 const engine = await onnxRuntimeNode({ threads: 2 });
 

@@ -20,8 +20,8 @@ import { BLOCK } from "../nn/blockwise-attention.js";
 import { compile, int32 } from "../program/index.js";
 import { trainTokenizer } from "../tokenizer/index.js";
 import type { CausalLM } from "./causal-lm.js";
-import { GPT2 } from "./gpt2.js";
-import { Llama } from "./llama.js";
+import { GPT2 } from "./decoders/gpt2.js";
+import { Llama } from "./decoders/llama.js";
 
 const engine = await onnxRuntimeNode({ threads: 2 });
 

@@ -16,7 +16,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { describeDirectory, requireWeights, saveWeights, type WeightsOptions } from "../checkpoint/directory.node.js";
 import { openVariables } from "../checkpoint/variables.node.js";
 import { TsumikiError } from "../errors.js";
-import { syncFolder, writeFileAtomically } from "../files/atomic.js";
+import { syncFolder, writeFileAtomically } from "../files/atomic.node.js";
 import { readJsonObject } from "../files/json.node.js";
 import type { DownloadOptions } from "../hub/download.node.js";
 import { locateModel } from "../hub/locate.node.js";

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.js";
+import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.node.js";
 import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
 import { type DType, encode, roundTo } from "../graph/dtype.js";
 import { type HostArray, toNumbers } from "../graph/host-array.js";

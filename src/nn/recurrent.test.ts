@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { constant, grad, type HostArray, mean, mul, square, sub, sum, toNumbers } from "../graph/index.js";
-import { RecurrentLM } from "../models/recurrent-lm.js";
+import { RecurrentLM } from "../models/decoders/recurrent-lm.js";
 import { formula, relativeDifference } from "../models/testing/golden-decoder.js";
 import { AdamW } from "../optim/index.js";
 import { compile, float32, int32 } from "../program/index.js";

@@ -13,7 +13,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import "../graph/methods.js";
 import { ArgumentError } from "../errors.js";
-import { writeFileAtomically } from "../files/atomic.js";
+import { writeFileAtomically } from "../files/atomic.node.js";
 import { addDims, symbol } from "../graph/dim.js";
 import { bytesPerElement } from "../graph/dtype.js";
 import type { Graph } from "../graph/graph.js";

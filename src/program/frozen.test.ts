@@ -2,7 +2,7 @@ import { mkdtemp, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
-import { readSafetensors } from "../checkpoint/safetensors.js";
+import { readSafetensors } from "../checkpoint/safetensors.node.js";
 import type { Engine, EngineBuffer } from "../engine/engine.js";
 import { modelSource } from "../engine/model-source.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";

@@ -3,7 +3,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { TsumikiError } from "../errors.js";
-import { writeFileAtomically } from "../files/atomic.js";
+import { writeFileAtomically } from "../files/atomic.node.js";
 import { chatTemplateFiles, type NamedTemplates, templatesOf } from "./chat-templates.js";
 import type { TokenizerConfig } from "./tokenizer.js";
 import type { TokenizerJson } from "./tokenizer-json.js";

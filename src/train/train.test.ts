@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { packed } from "../data/packed.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { hostArray } from "../graph/host-array.js";
-import { GPT2 } from "../models/gpt2.js";
+import { GPT2 } from "../models/decoders/gpt2.js";
 import { trainTokenizer } from "../tokenizer/train.js";
 import type { Reporter } from "./reporter.js";
 import { type TrainOptions, train } from "./train.js";

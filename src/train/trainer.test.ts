@@ -5,7 +5,7 @@ import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { type HostArray, hostArray } from "../graph/host-array.js";
 import { zLoss } from "../graph/ops/loss.js";
 import type { CausalLM } from "../models/causal-lm.js";
-import { GPT2 } from "../models/gpt2.js";
+import { GPT2 } from "../models/decoders/gpt2.js";
 import { AdamW } from "../optim/adamw.js";
 import { compile, int32 } from "../program/index.js";
 import { trainTokenizer } from "../tokenizer/train.js";

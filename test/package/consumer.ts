@@ -9,6 +9,7 @@ import * as generate from "tsumiki/generate";
 import * as gguf from "tsumiki/gguf";
 import * as graph from "tsumiki/graph";
 import * as hub from "tsumiki/hub";
+import * as image from "tsumiki/image";
 import * as inspect from "tsumiki/inspect";
 import * as models from "tsumiki/models";
 import * as nn from "tsumiki/nn";
@@ -16,6 +17,7 @@ import * as onnx from "tsumiki/onnx";
 import * as onnxExport from "tsumiki/onnx-export";
 import * as optim from "tsumiki/optim";
 import { compile, float32 } from "tsumiki/program";
+import * as runs from "tsumiki/runs";
 import * as tokenizer from "tsumiki/tokenizer";
 import * as train from "tsumiki/train";
 
@@ -27,10 +29,12 @@ const namespaces = {
   engine,
   generate,
   graph,
+  image,
   models,
   nn,
   onnx,
   optim,
+  runs,
   tokenizer,
   train,
   gguf,

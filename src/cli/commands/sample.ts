@@ -41,7 +41,7 @@ async function sample(folder: string, prompt: string | undefined, flags: SampleF
 }
 
 async function firstPrompt(folder: string): Promise<string> {
-  const { runProgress } = await import("../../train/run-progress.js");
+  const { runProgress } = await import("../../runs/progress.node.js");
   const prompt = (await runProgress(folder))?.recipe.samples.prompts?.[0];
   if (prompt === undefined) throw new ArgumentError(`Give a text to continue: tsumiki sample ${folder} "Once upon a time"`);
   return prompt;

@@ -1,7 +1,7 @@
 /** `tsumiki start`, which `npm start` runs: a language model from nothing, in a few minutes. */
 
 import type { Command } from "commander";
-import type { Recipe, RecipeInput } from "../../train/recipe.js";
+import type { Recipe, RecipeInput } from "../../runs/recipe.js";
 import { wholeNumber } from "../numbers.js";
 import { chosenTokenizer, type TokenizerFlags, tokenizerFlags } from "../tokenizer-choice.js";
 
@@ -22,7 +22,7 @@ export function register(program: Command): void {
 }
 
 async function start({ out, fresh = false, steps, ...flags }: StartOptions): Promise<void> {
-  const { runProgress } = await import("../../train/run-progress.js");
+  const { runProgress } = await import("../../runs/progress.node.js");
   const { trainAndReport } = await import("../training.js");
   const progress = fresh ? undefined : await runProgress(out);
   if (progress && steps !== undefined && steps !== progress.recipe.training.steps) {
@@ -53,7 +53,7 @@ async function checkTokenizer(out: string, has: Recipe["tokenizer"], asked: Reci
 }
 
 /** A second `npm start`: the model is there, so it says something new. */
-async function speakAgain(out: string, { recipe, validation }: import("../../train/run-progress.js").RunProgress): Promise<void> {
+async function speakAgain(out: string, { recipe, validation }: import("../../runs/progress.node.js").RunProgress): Promise<void> {
   const { speak } = await import("../speaking.js");
   const loss = validation ? `, ${validation.bitsPerByte.toFixed(3)} bits per byte` : "";
   console.log(`The model in ${out} is trained (${recipe.training.steps} steps${loss}). It says:`);

@@ -4,8 +4,8 @@ import { styleText } from "node:util";
 import type { Command } from "commander";
 import type { EncodedConversation } from "../../chat/index.js";
 import { ArgumentError, TsumikiError } from "../../errors.js";
+import { controlsShown } from "../../runs/control-pictures.js";
 import type { Tokenizer } from "../../tokenizer/index.js";
-import { controlsShown } from "../../train/control-pictures.js";
 
 interface TemplateFlags {
   readonly generationPrompt?: boolean;

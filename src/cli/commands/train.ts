@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { ArgumentError } from "../../errors.js";
-import type { RecipeInput } from "../../train/recipe.js";
+import type { RecipeInput } from "../../runs/recipe.js";
 import { chosenTokenizer, type TokenizerFlags, tokenizerFlags } from "../tokenizer-choice.js";
 
 /** Flags that set one key of the recipe each. */
@@ -68,7 +68,7 @@ async function train(file: string | undefined, flags: TrainFlags): Promise<void>
   const directory = flags.out ?? defaultDirectory(file, flags.data);
   const fromFlags = await recipeOfFlags(flags);
   const below = await recipeBelow(file, directory, { resume, preset: flags.from === undefined ? "pocket" : "further" });
-  const recipe = (await import("../../train/recipe-merge.js")).mergeRecipes(below, fromFlags);
+  const recipe = (await import("../../runs/recipe-merge.js")).mergeRecipes(below, fromFlags);
   await trainAndReport(recipe, { directory, resume, overwrite, allowEngineChange }, (where) => ({
     goOn: `npx tsumiki train --resume --out ${where}`,
     next: [`npx tsumiki sample ${where} "Once upon a time"      let it continue a text of yours`],
@@ -82,14 +82,14 @@ async function recipeBelow(
   { resume, preset }: { readonly resume: boolean; readonly preset: string },
 ): Promise<RecipeInput> {
   if (file !== undefined) return readRecipe(file);
-  const { runProgress } = await import("../../train/run-progress.js");
+  const { runProgress } = await import("../../runs/progress.node.js");
   const own = resume ? (await runProgress(directory))?.recipe : undefined;
   return own ?? { preset };
 }
 
 /** A recipe file, with its paths as seen from where it lies. */
 async function readRecipe(file: string): Promise<RecipeInput> {
-  const { readJsonFile } = await import("../../train/json-file.js");
+  const { readJsonFile } = await import("../../runs/json-file.node.js");
   const { z } = await import("zod");
   const recipe: RecipeInput = await readJsonFile(file, z.record(z.string(), z.unknown()), "CONFIG");
   const seen = (path: unknown) => (typeof path === "string" ? resolve(dirname(file), path) : path) as string;
@@ -129,7 +129,7 @@ async function chosenModel({ from, config }: TrainFlags): Promise<RecipeInput["m
     throw new ArgumentError("--from begins with weights that are there, --config with new ones: give one of them.");
   if (from !== undefined) return { architecture: "saved", source: placeOf(from, ".") };
   if (config === undefined) return undefined;
-  const { readJsonFile } = await import("../../train/json-file.js");
+  const { readJsonFile } = await import("../../runs/json-file.node.js");
   const { z } = await import("zod");
   return { architecture: "config", config: await readJsonFile(config, z.record(z.string(), z.unknown()), "CONFIG") };
 }

@@ -1,8 +1,8 @@
 /** The pieces of a text, side by side in alternating colours. */
 
 import { styleText } from "node:util";
+import { allControlsShown } from "../../runs/control-pictures.js";
 import type { Tokenizer } from "../../tokenizer/index.js";
-import { allControlsShown } from "../../train/control-pictures.js";
 
 const colours = ["bgBlue", "bgMagenta", "bgCyan", "bgYellow", "bgGreen"] as const;
 

@@ -6,7 +6,7 @@ import { SingleBar } from "cli-progress";
 import { textOf } from "../../data/example.js";
 import { readExamples } from "../../data/examples.node.js";
 import { ArgumentError, TsumikiError } from "../../errors.js";
-import { syncFolder } from "../../files/atomic.js";
+import { syncFolder } from "../../files/atomic.node.js";
 import {
   type Tokenizer,
   type TokenizerPreset,

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { readSafetensors } from "../../checkpoint/safetensors.js";
+import { readSafetensors } from "../../checkpoint/safetensors.node.js";
 import { type Tokenizer, trainTokenizer } from "../../tokenizer/index.js";
 import type { TextExample } from "../example.js";
 import type { ReadingReport } from "../reading-report.js";

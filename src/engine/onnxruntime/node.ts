@@ -7,10 +7,10 @@ import type { Engine, ModelSource } from "../engine.js";
 import { loadNative } from "../native.node.js";
 import type { DeviceReport } from "../provider.js";
 import { plainMessage } from "./errors.js";
-import { locateExternalFiles } from "./external-files.js";
+import { locateExternalFiles } from "./external-files.node.js";
 import { runInPlace, withStopOutput } from "./in-place.js";
 import { loweringFor } from "./lowerings.js";
-import { isNodeDevice, type NodeDevice, nodeDevices, whyNotInstalled } from "./node-devices.js";
+import { isNodeDevice, type NodeDevice, nodeDevices, whyNotInstalled } from "./node-devices.node.js";
 import { holdDevice, type SessionSource, sessionEngine } from "./session-engine.js";
 
 export interface OnnxRuntimeNodeOptions {

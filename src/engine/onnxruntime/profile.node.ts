@@ -12,7 +12,7 @@ import { modelSource } from "../model-source.js";
 import { engineError } from "./errors.js";
 import { loweringFor } from "./lowerings.js";
 import { sessionOptions } from "./node.js";
-import { isNodeDevice } from "./node-devices.js";
+import { isNodeDevice } from "./node-devices.node.js";
 
 /** One run of one node. */
 export interface NodeRun {

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { fromSource } from "../../../scripts/from-source.mjs";
 import { whyNoOpenVino } from "../testing/openvino.js";
-import { findOpenVino } from "./library.js";
+import { findOpenVino } from "./library.node.js";
 
 const folder = mkdtempSync(join(tmpdir(), "tsumiki-openvino-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

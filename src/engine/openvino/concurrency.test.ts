@@ -11,7 +11,7 @@ import { float32, graphOf, runOnce } from "../testing/graphs.js";
 import { whyNoOpenVino } from "../testing/openvino.js";
 import { inWorker } from "../worker/engine.js";
 import { openVino } from "./engine.js";
-import { findOpenVino } from "./library.js";
+import { findOpenVino } from "./library.node.js";
 
 const absent = await whyNoOpenVino();
 

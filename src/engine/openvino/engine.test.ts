@@ -17,7 +17,7 @@ import { float32, graphOf, runOnce, sumGraph } from "../testing/graphs.js";
 import { whyNoBfloat16, whyNoOpenVino } from "../testing/openvino.js";
 import { inWorker } from "../worker/engine.js";
 import { openVino } from "./engine.js";
-import { readWithFiles, takeExternalFiles } from "./external-files.js";
+import { readWithFiles, takeExternalFiles } from "./external-files.node.js";
 
 const absent = await whyNoOpenVino();
 const noBfloat16 = await whyNoBfloat16();

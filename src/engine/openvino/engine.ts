@@ -13,10 +13,10 @@ import { bytesOf, notOwned } from "../buffers.js";
 import type { Engine, EngineBuffer, LoadedModel, ModelSource } from "../engine.js";
 import type { Handle, OpenVino, OperatorProfile } from "./c-api.js";
 import { HostBuffer } from "./host-buffer.js";
-import { findOpenVino } from "./library.js";
+import { findOpenVino } from "./library.node.js";
 import { openVinoLowering } from "./lowering.js";
 import { OpenVinoModel } from "./model.js";
-import { ModelCache } from "./model-cache.js";
+import { ModelCache } from "./model-cache.node.js";
 
 export interface OpenVinoOptions {
   /** Threads that one operator may use. Default: one for each physical core. */

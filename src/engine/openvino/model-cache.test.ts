@@ -23,7 +23,7 @@ import { float32, graphOf } from "../testing/graphs.js";
 import { whyNoOpenVino } from "../testing/openvino.js";
 import { inWorker } from "../worker/engine.js";
 import { openVino } from "./engine.js";
-import { ModelCache } from "./model-cache.js";
+import { ModelCache } from "./model-cache.node.js";
 
 let folder: string;
 beforeEach(() => {

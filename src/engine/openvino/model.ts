@@ -9,9 +9,9 @@ import type { ModelSource } from "../engine.js";
 import { type Bindings, BoundRequest } from "./bound-request.js";
 import type { Handle, OpenVino, OperatorProfile, Port } from "./c-api.js";
 import { explained } from "./errors.js";
-import { readWithFiles } from "./external-files.js";
+import { readWithFiles } from "./external-files.node.js";
 import type { BufferTensor, HostBuffer } from "./host-buffer.js";
-import type { ModelCache } from "./model-cache.js";
+import type { ModelCache } from "./model-cache.node.js";
 
 /** Tensors that change places at once from which a second request pays. */
 const MANY = 8;

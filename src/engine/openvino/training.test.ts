@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packed } from "../../data/packed.js";
 import type { HostArray } from "../../graph/host-array.js";
 import type { Variable } from "../../graph/variable.js";
-import { Llama } from "../../models/llama.js";
+import { Llama } from "../../models/decoders/llama.js";
 import { trainTokenizer } from "../../tokenizer/train.js";
 import { Trainer, type TrainerOptions } from "../../train/trainer.js";
 import type { Engine } from "../engine.js";

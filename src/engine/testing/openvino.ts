@@ -3,7 +3,7 @@
 import { TsumikiError } from "../../errors.js";
 import { productPrecision } from "../arithmetic.js";
 import { openVino } from "../openvino/engine.js";
-import { findOpenVino } from "../openvino/library.js";
+import { findOpenVino } from "../openvino/library.node.js";
 
 /** Why there is no OpenVINO here; `undefined` where there is one. A chosen folder that holds none is an error. */
 export async function whyNoOpenVino(): Promise<string | undefined> {

@@ -2,7 +2,7 @@
 
 import * as z from "zod";
 import type { LayerType } from "../causal-lm.js";
-import { Cohere, type CohereConfig, type CohereOptions } from "../cohere.js";
+import { Cohere, type CohereConfig, type CohereOptions } from "../decoders/cohere.js";
 import {
   activation,
   architecture,

@@ -2,7 +2,7 @@
 
 import * as z from "zod";
 import type { LayerType } from "../causal-lm.js";
-import { Gemma, type GemmaConfig, type GemmaOptions } from "../gemma.js";
+import { Gemma, type GemmaConfig, type GemmaOptions } from "../decoders/gemma.js";
 import {
   activation,
   architecture,

@@ -1,12 +1,12 @@
 /** `config.json` of GPT-2 and of those that followed it: GPT-J, GPT-NeoX, BLOOM, Phi 1 to 4. */
 
 import * as z from "zod";
-import { Bloom } from "../bloom.js";
-import { GPTNeoX } from "../gpt-neox.js";
-import { GPT2 } from "../gpt2.js";
-import { GPTJ } from "../gptj.js";
-import { Phi } from "../phi.js";
-import { Phi3 } from "../phi3.js";
+import { Bloom } from "../decoders/bloom.js";
+import { GPTNeoX } from "../decoders/gpt-neox.js";
+import { GPT2 } from "../decoders/gpt2.js";
+import { GPTJ } from "../decoders/gptj.js";
+import { Phi } from "../decoders/phi.js";
+import { Phi3 } from "../decoders/phi3.js";
 import {
   activation,
   architecture,

@@ -3,8 +3,8 @@
 import * as z from "zod";
 import { ArgumentError } from "../../errors.js";
 import type { LayerType } from "../causal-lm.js";
-import { Llama } from "../llama.js";
-import type { LlamaConfig, LlamaExperts, LlamaModelType, LlamaOptions } from "../llama-options.js";
+import { Llama } from "../decoders/llama.js";
+import type { LlamaConfig, LlamaExperts, LlamaModelType, LlamaOptions } from "../decoders/llama-options.js";
 import {
   type Architecture,
   activation,

@@ -1,7 +1,7 @@
 /** `config.json` of OLMo 2. */
 
 import * as z from "zod";
-import { Olmo2 } from "../olmo2.js";
+import { Olmo2 } from "../decoders/olmo2.js";
 import {
   activation,
   architecture,

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { writeSafetensors } from "../../checkpoint/safetensors.js";
+import { writeSafetensors } from "../../checkpoint/safetensors.node.js";
 import { decodeSafetensors } from "../../checkpoint/safetensors-format.js";
 import type { Engine } from "../../engine/engine.js";
 import { grad } from "../../graph/gradient.js";

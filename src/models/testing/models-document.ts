@@ -28,16 +28,16 @@ transformers has no MiniMind: its cases are compared with a PyTorch model writte
 
 | class | \`model_type\` | what its members change |
 |---|---|---|
-| [\`Llama\`](../src/models/llama.ts) | \`llama\`, \`mistral\`, \`qwen2\`, \`qwen3\`, \`smollm3\`, \`mixtral\`, \`qwen3_moe\`, \`minimind\` | windows, biases, normalized queries and keys, layers without positions, experts |
-| [\`Gemma\`](../src/models/gemma.ts) | \`gemma2\`, \`gemma3_text\` | soft caps, or normalized queries and keys and wavelengths for window layers |
-| [\`Cohere\`](../src/models/cohere.ts) | \`cohere\`, \`cohere2\` | normalized queries and keys, or windows with positions between layers without |
-| [\`Olmo2\`](../src/models/olmo2.ts) | \`olmo2\` | |
-| [\`Phi\`](../src/models/phi.ts) | \`phi\` (1, 1.5, 2) | |
-| [\`Phi3\`](../src/models/phi3.ts) | \`phi3\` (Phi 3 and 4) | |
-| [\`GPT2\`](../src/models/gpt2.ts) | \`gpt2\` | |
-| [\`GPTJ\`](../src/models/gptj.ts) | \`gptj\` | |
-| [\`GPTNeoX\`](../src/models/gpt-neox.ts) | \`gpt_neox\` (Pythia) | blocks side by side or one after the other |
-| [\`Bloom\`](../src/models/bloom.ts) | \`bloom\` | |
+| [\`Llama\`](../src/models/decoders/llama.ts) | \`llama\`, \`mistral\`, \`qwen2\`, \`qwen3\`, \`smollm3\`, \`mixtral\`, \`qwen3_moe\`, \`minimind\` | windows, biases, normalized queries and keys, layers without positions, experts |
+| [\`Gemma\`](../src/models/decoders/gemma.ts) | \`gemma2\`, \`gemma3_text\` | soft caps, or normalized queries and keys and wavelengths for window layers |
+| [\`Cohere\`](../src/models/decoders/cohere.ts) | \`cohere\`, \`cohere2\` | normalized queries and keys, or windows with positions between layers without |
+| [\`Olmo2\`](../src/models/decoders/olmo2.ts) | \`olmo2\` | |
+| [\`Phi\`](../src/models/decoders/phi.ts) | \`phi\` (1, 1.5, 2) | |
+| [\`Phi3\`](../src/models/decoders/phi3.ts) | \`phi3\` (Phi 3 and 4) | |
+| [\`GPT2\`](../src/models/decoders/gpt2.ts) | \`gpt2\` | |
+| [\`GPTJ\`](../src/models/decoders/gptj.ts) | \`gptj\` | |
+| [\`GPTNeoX\`](../src/models/decoders/gpt-neox.ts) | \`gpt_neox\` (Pythia) | blocks side by side or one after the other |
+| [\`Bloom\`](../src/models/decoders/bloom.ts) | \`bloom\` | |
 
 [Recurrent networks](recurrent.md) have a page of their own.
 
@@ -60,7 +60,7 @@ recipe \`training.zLoss\`, in the command line \`--z-loss 1e-4\`. What is added 
 reported apart from it: \`model.losses\` gives both, and steps tell \`auxiliaryLoss\` beside \`loss\`.
 
 A \`Llama\` made with settings that no \`model_type\` has together is refused when it is made: it could not be saved. Which
-member has which settings stands in [llama-options.ts](../src/models/llama-options.ts).
+member has which settings stands in [llama-options.ts](../src/models/decoders/llama-options.ts).
 
 ## Contexts longer than the original
 

@@ -1,1 +1,0 @@
-export { readSafetensors, type SafetensorsEntry, type SafetensorsFile, writeSafetensors } from "./safetensors.js";

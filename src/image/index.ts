@@ -1,0 +1,3 @@
+/** Pictures as numbers. */
+
+export { renderSvg, type SvgOptions } from "./render-svg.js";
