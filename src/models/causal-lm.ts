@@ -5,7 +5,7 @@ import { range } from "../graph/ops/range.js";
 import { select } from "../graph/ops/shape-slice.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { LayerCache, Mask } from "../nn/attention.js";
-import { type LogitsOptions, linearLogits, linearLosses, type TrainingLosses } from "../nn/linear-cross-entropy.js";
+import { logitsLosses, type TrainingLosses } from "../nn/linear-cross-entropy.js";
 import { Module } from "../nn/module.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
 import { Rotary } from "../nn/rotary.js";
@@ -41,15 +41,10 @@ export abstract class CausalLM extends Module {
   abstract readonly modelType: string;
 
   /** ids [batch, seq] → hidden states after the last norm [batch, seq, hidden] */
-  protected abstract hiddenStates(ids: Tensor, options: ForwardOptions): Tensor;
+  abstract hiddenStates(ids: Tensor, options?: ForwardOptions): Tensor;
 
-  /** The weight of the last linear map, [vocab, hidden]; often the embedding's. */
-  protected abstract get outputWeight(): Tensor;
-
-  /** What else makes logits of hidden states. Default: nothing. */
-  protected get logitsOptions(): LogitsOptions {
-    return {};
-  }
+  /** hidden [..., hidden] → logits [..., vocab], each position by itself; often through the embedding's weight */
+  abstract logits(hidden: Tensor): Tensor;
 
   /** The name of a parameter in a Hugging Face checkpoint, before it is put into snake_case. */
   abstract checkpointPath(path: string): string;
@@ -59,14 +54,14 @@ export abstract class CausalLM extends Module {
 
   /** ids [batch, seq] → logits [batch, seq, vocab]: what follows each position. */
   forward(ids: Tensor, options: ForwardOptions = {}): Tensor {
-    return linearLogits(this.hiddenStates(ids, options), this.outputWeight, this.logitsOptions);
+    return this.logits(this.hiddenStates(ids, options));
   }
 
   /** ids [batch, seq] → logits [batch, vocab] of what follows the last position. */
   nextTokenLogits(ids: Tensor, options: ForwardOptions = {}): Tensor {
     return this.within(() => {
       const last = select(this.hiddenStates(ids, options), 1, subDims(ids.size(1), 1)); // [batch, hidden]
-      return linearLogits(last, this.outputWeight, this.logitsOptions);
+      return this.logits(last);
     });
   }
 
@@ -87,7 +82,7 @@ export abstract class CausalLM extends Module {
 
   /** The same from hidden states [batch, seq, hidden]. */
   protected lossesOf(hidden: Tensor, labels: Tensor, { zLoss }: LossOptions): TrainingLosses {
-    return linearLosses(hidden, this.outputWeight, labels, { ...this.logitsOptions, zLoss });
+    return logitsLosses(hidden, (rows) => this.logits(rows), labels, zLoss);
   }
 }
 

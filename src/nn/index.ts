@@ -29,10 +29,13 @@ export * as initializers from "./initializers.js";
 export { Embedding, Linear, type LinearOptions } from "./linear.js";
 export {
   type LinearCrossEntropyOptions,
+  type LogitsOf,
   type LogitsOptions,
   linearCrossEntropy,
   linearLogits,
   linearLosses,
+  logitsLosses,
+  type OutputLayer,
   type TrainingLosses,
 } from "./linear-cross-entropy.js";
 export {

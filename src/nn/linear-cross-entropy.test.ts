@@ -1,10 +1,28 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
-import { checkpoint, crossEntropy, grad, type HostArray, hostArray, matmul, mul, nodesOf, type Tensor } from "../graph/index.js";
+import {
+  add,
+  checkpoint,
+  crossEntropy,
+  grad,
+  type HostArray,
+  hostArray,
+  matmul,
+  mul,
+  nodesOf,
+  type Tensor,
+  tanh,
+} from "../graph/index.js";
 import { namedRandom } from "../graph/random.js";
 import { compile, float32, int32 } from "../program/index.js";
-import { type LinearCrossEntropyOptions, linearCrossEntropy, linearLogits, linearLosses } from "./linear-cross-entropy.js";
+import {
+  type LinearCrossEntropyOptions,
+  linearCrossEntropy,
+  linearLogits,
+  linearLosses,
+  logitsLosses,
+} from "./linear-cross-entropy.js";
 
 const engine = await onnxRuntimeNode({ threads: 2 });
 
@@ -150,6 +168,19 @@ describe("linearCrossEntropy", () => {
     expect(products(true, 1100)).toEqual(["512", "512", "76"]);
     expect(products(false, 1100)).toEqual(["1100"]);
     expect(products(true, "n")).toEqual(["n"]);
+  });
+
+  it("takes any last layer, and gives gradients to all that it reads", async () => {
+    const given = makeCase([700], (row) => row % 5 === 0);
+    // A low-rank path beside the linear map, which reads a tensor that was made before: 3·weight.
+    const layer = (h: Tensor, w: Tensor, tripled: Tensor) =>
+      add(matmul(h, w, { transposeB: true }), mul(matmul(tanh(h), tripled, { transposeB: true }), 0.5));
+    const chunked: Loss = (h, w, labels) => {
+      const tripled = mul(w, 3);
+      return logitsLosses(h, (rows) => layer(rows, w, tripled), labels, 0.1).loss;
+    };
+    const whole: Loss = (h, w, labels) => crossEntropy(layer(h, w, mul(w, 3)), labels, { zLoss: 0.1 });
+    expectEqual(await run(chunked, given, true), await run(whole, given, true));
   });
 
   it("can be recomputed", async () => {

@@ -6,11 +6,14 @@
 import { barrier } from "../graph/barrier.js";
 import { customGradient, stopGradient } from "../graph/custom-gradient.js";
 import { isStatic } from "../graph/dim.js";
+import { isFloat } from "../graph/dtype.js";
+import { partialVectorJacobian } from "../graph/gradient.js";
+import { nodesOf } from "../graph/graph.js";
 import { constant } from "../graph/leaves.js";
 import { add, div, exp, maximum, mul, neg, square, sub, tanh } from "../graph/ops/arithmetic.js";
 import { cast } from "../graph/ops/cast.js";
 import { notEqual } from "../graph/ops/compare.js";
-import { full } from "../graph/ops/fill.js";
+import { full, zerosLike } from "../graph/ops/fill.js";
 import { scatterAddAlong, takeAlong } from "../graph/ops/indexing.js";
 import { crossEntropy } from "../graph/ops/loss.js";
 import { matmul } from "../graph/ops/matmul.js";
@@ -19,7 +22,7 @@ import { where } from "../graph/ops/select.js";
 import { reshape } from "../graph/ops/shape.js";
 import { concat, slice } from "../graph/ops/shape-slice.js";
 import { logSoftmax } from "../graph/ops/softmax.js";
-import type { Tensor } from "../graph/tensor.js";
+import { nodeIdMark, Tensor } from "../graph/tensor.js";
 import { isTraining } from "../graph/trace.js";
 import { softCapped } from "./soft-cap.js";
 
@@ -36,11 +39,35 @@ export interface LogitsOptions {
   readonly softCap?: number | undefined;
 }
 
-/** hidden [..., size], weight [vocab, size] → logits [..., vocab] */
-export function linearLogits(hidden: Tensor, weight: Tensor, { bias, softCap }: LogitsOptions = {}): Tensor {
+/** A last linear map: a `Linear`, or the `Embedding` that it is tied to. */
+export interface OutputLayer {
+  /** [vocab, size] */
+  readonly weight: Tensor;
+  /** [vocab] */
+  readonly bias?: Tensor | undefined;
+}
+
+interface LinearForm extends LogitsOptions {
+  readonly hidden: Tensor;
+  readonly weight: Tensor;
+}
+
+/** How logits came about, where they are a linear map and nothing else: chunks of the loss then know their gradient in closed form. */
+const linearForms = new WeakMap<Tensor, LinearForm>();
+
+/**
+ * hidden [..., size] → logits [..., vocab]
+ *
+ * @param output the last layer, or its weight [vocab, size]
+ */
+export function linearLogits(hidden: Tensor, output: Tensor | OutputLayer, options: LogitsOptions = {}): Tensor {
+  const { weight, bias = options.bias } = output instanceof Tensor ? { weight: output } : output;
+  const { softCap } = options;
   const product = matmul(hidden, weight, { transposeB: true });
   const logits = bias ? add(product, bias) : product;
-  return softCap === undefined ? logits : softCapped(logits, softCap);
+  const capped = softCap === undefined ? logits : softCapped(logits, softCap);
+  linearForms.set(capped, { hidden, weight, bias, softCap });
+  return capped;
 }
 
 export interface LinearCrossEntropyOptions extends LogitsOptions {
@@ -79,15 +106,88 @@ export function linearLosses(
   labels: Tensor,
   options: LinearCrossEntropyOptions = {},
 ): TrainingLosses {
-  const { zLoss = 0 } = options;
+  const { zLoss, ...logits } = options;
+  return logitsLosses(hidden, (rows) => linearLogits(rows, weight, logits), labels, zLoss);
+}
+
+/** hidden [..., size] → logits [..., vocab], each row by itself */
+export type LogitsOf = (hidden: Tensor) => Tensor;
+
+/**
+ * The losses of whatever makes logits of hidden states: `linearLosses` for a last layer that may be more than a linear map.
+ *
+ * @param hidden [..., size]
+ * @param labels [...] whole numbers
+ */
+export function logitsLosses(hidden: Tensor, logitsOf: LogitsOf, labels: Tensor, zLoss = 0): TrainingLosses {
   const rows = hidden.shape.slice(0, -1).every(isStatic)
     ? labels.shape.reduce<number>((count, size) => count * (size as number), 1)
     : 0;
-  if (isTraining() && rows > 0)
-    return chunkedLosses(reshape(hidden, [rows, hidden.size(-1)]), weight, reshape(labels, [rows]), rows, options);
-  const logits = linearLogits(hidden, weight, options);
+  if (isTraining() && rows > 0) {
+    const flat = reshape(hidden, [rows, hidden.size(-1)]);
+    return chunkedLosses(flat, headOf(flat, logitsOf), reshape(labels, [rows]), rows, zLoss);
+  }
+  const logits = logitsOf(hidden);
   const loss = crossEntropy(logits, labels, { zLoss });
   return { loss, crossEntropy: zLoss === 0 ? loss : stopGradient(crossEntropy(logits, labels)) };
+}
+
+/** A last layer for chunks of rows. */
+interface Head {
+  /** What it reads besides the hidden states, and may be trained. */
+  readonly operands: readonly Tensor[];
+  /** Logits before the soft cap. */
+  logits(hidden: Tensor): Tensor;
+  readonly softCap: number | undefined;
+  /**
+   * Gradients of the hidden rows and of the operands.
+   *
+   * @param dLogits [chunk, vocab] of each row's own loss
+   * @param weightOfRow [chunk, 1] each row's weight in the mean
+   */
+  gradients(hidden: Tensor, logits: Tensor, dLogits: Tensor, weightOfRow: Tensor): readonly [Tensor, ...Tensor[]];
+}
+
+function headOf(hidden: Tensor, logitsOf: LogitsOf): Head {
+  const mark = nodeIdMark();
+  const probe = logitsOf(hidden);
+  const form = linearForms.get(probe);
+  return form?.hidden === hidden ? linearHead(form) : anyHead(logitsOf, readFromOutside(probe, hidden, mark), mark);
+}
+
+const linearHead = ({ weight, bias, softCap }: LinearForm): Head => ({
+  operands: [weight, ...(bias ? [bias] : [])],
+  logits: (hidden) => linearLogits(hidden, weight, { bias }),
+  softCap,
+  // The rows' weights are applied to the narrow side of the products, not to [chunk, vocab].
+  gradients: (hidden, _, dLogits, weightOfRow) => [
+    mul(matmul(dLogits, weight), weightOfRow),
+    matmul(dLogits, mul(hidden, weightOfRow), { transposeA: true }),
+    ...(bias ? [sum(mul(dLogits, weightOfRow), { axes: [0] })] : []),
+  ],
+});
+
+/** @param since what was made before is an operand, and not looked into: one operand may have been made of another */
+const anyHead = (logitsOf: LogitsOf, operands: readonly Tensor[], since: number): Head => ({
+  operands,
+  logits: logitsOf,
+  softCap: undefined,
+  gradients: (hidden, logits, dLogits, weightOfRow) => {
+    const wrt = [hidden, ...operands];
+    const gradients = partialVectorJacobian([logits], [mul(dLogits, weightOfRow)], wrt, { since });
+    return gradients.map((gradient, i) => gradient ?? zerosLike(wrt[i] as Tensor)) as [Tensor, ...Tensor[]];
+  },
+});
+
+/** The float tensors from before `mark` that `made` depends on, but for `hidden` and constants. */
+function readFromOutside(made: Tensor, hidden: Tensor, mark: number): readonly Tensor[] {
+  const found = new Set<Tensor>();
+  for (const node of nodesOf([made], ({ id }) => id < mark))
+    if (node.id >= mark)
+      for (const operand of node.inputs)
+        if (operand !== hidden && operand.node.id < mark && operand.node.op.name !== "constant" && isFloat(operand.dtype))
+          found.add(operand);
+  return [...found];
 }
 
 /**
@@ -95,14 +195,8 @@ export function linearLosses(
  * at hand as soon as the loss is, so each chunk's share of the gradients is computed together with its loss and its logits can be
  * forgotten.
  */
-function chunkedLosses(
-  hidden: Tensor,
-  weight: Tensor,
-  labels: Tensor,
-  rows: number,
-  options: LinearCrossEntropyOptions,
-): TrainingLosses {
-  const { bias, softCap, zLoss = 0 } = options;
+function chunkedLosses(hidden: Tensor, head: Head, labels: Tensor, rows: number, zLoss: number): TrainingLosses {
+  const { softCap, operands } = head;
   const counts = notEqual(labels, IGNORED); // [rows]
   const counted = cast(counts, hidden.dtype);
   const share = div(counted, maximum(sum(counted), 1)); // weight of each row in the mean
@@ -112,17 +206,16 @@ function chunkedLosses(
   const losses: Tensor[] = [];
   const entropies: Tensor[] = []; // only beside a z-loss
   const hiddenGradients: Tensor[] = [];
-  const weightGradients: Tensor[] = [];
-  const biasGradients: Tensor[] = [];
+  const operandGradients: Tensor[][] = operands.map(() => []); // each entry the sum of all chunks so far
   const [loss, entropy] = customGradient(
-    (...[h, w, b]: readonly Tensor[]) => {
+    (...[h]: readonly Tensor[]) => {
       for (let start = 0; start < rows; start += ROWS) {
         const part = (x: Tensor) => slice(x, 0, start, Math.min(rows, start + ROWS));
         // An engine may else keep the logits of every chunk until it comes to their gradients.
-        const before = [losses, hiddenGradients, weightGradients].flatMap((made) => made.slice(-1));
+        const before = [losses, hiddenGradients, ...operandGradients.slice(0, 1)].flatMap((made) => made.slice(-1));
         const hiddenPart = barrier(part(h as Tensor), ...before);
         const [target, weightOfRow] = [part(targets), part(shareColumn)];
-        const uncapped = linearLogits(hiddenPart, w as Tensor, { bias: b }); // [chunk, vocab]
+        const uncapped = head.logits(hiddenPart); // [chunk, vocab]
         const bent = softCap === undefined ? undefined : tanh(div(uncapped, softCap));
         const logits = bent && softCap !== undefined ? mul(bent, softCap) : uncapped;
         const logProbabilities = logSoftmax(logits);
@@ -132,24 +225,24 @@ function chunkedLosses(
         const lossOfRow = logTotal ? sub(mul(square(logTotal), zLoss), logProbability) : neg(logProbability);
         losses.push(sum(mul(lossOfRow, weightOfRow)));
         if (logTotal) entropies.push(neg(sum(mul(logProbability, weightOfRow))));
-        // The rows' weights are applied to the narrow side of the products, not to [chunk, vocab].
         const minusOnes = full(target.shape, -1, hidden.dtype);
         const probabilities = exp(logProbabilities);
         const pulled = logTotal ? mul(probabilities, add(mul(logTotal, 2 * zLoss), 1)) : probabilities;
         const dCapped = scatterAddAlong(pulled, target, minusOnes, 1); // softmax − onehot, and the z-loss's share
         const dLogits = bent ? mul(dCapped, sub(1, square(bent))) : dCapped;
-        hiddenGradients.push(mul(matmul(dLogits, w as Tensor), weightOfRow));
-        const dWeight = matmul(dLogits, mul(hiddenPart, weightOfRow), { transposeA: true });
-        weightGradients.push(weightGradients.length > 0 ? add(weightGradients.at(-1) as Tensor, dWeight) : dWeight); // so far
-        if (b) biasGradients.push(sum(mul(dLogits, weightOfRow), { axes: [0] }));
+        const [ofHidden, ...ofOperands] = head.gradients(hiddenPart, uncapped, dLogits, weightOfRow);
+        hiddenGradients.push(ofHidden);
+        for (const [i, sums] of operandGradients.entries()) {
+          const [soFar, gradient] = [sums.at(-1), ofOperands[i] as Tensor];
+          sums.push(soFar ? add(soFar, gradient) : gradient);
+        }
       }
       return [losses, entropies].filter(({ length }) => length > 0).map((parts) => parts.reduce((a, b) => add(a, b)));
     },
     ({ gradients: [dLoss] }) => {
-      const gradients = [concat(hiddenGradients, 0), weightGradients.at(-1) as Tensor];
-      if (bias) gradients.push(biasGradients.reduce((a, b) => add(a, b)));
+      const gradients = [concat(hiddenGradients, 0), ...operandGradients.map((sums) => sums.at(-1) as Tensor)];
       return gradients.map((gradient) => mul(gradient, dLoss as Tensor));
     },
-  )(...[hidden, weight, ...(bias ? [bias] : [])]);
+  )(hidden, ...operands);
   return { loss: loss as Tensor, crossEntropy: entropy ? stopGradient(entropy) : (loss as Tensor) };
 }

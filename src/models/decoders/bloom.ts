@@ -15,6 +15,7 @@ import { FusedAttention } from "../../nn/fused-attention.js";
 import type { AttentionInputs } from "../../nn/grouped-query-attention.js";
 import { normal } from "../../nn/initializers.js";
 import { Embedding } from "../../nn/linear.js";
+import { linearLogits } from "../../nn/linear-cross-entropy.js";
 import { Module } from "../../nn/module.js";
 import { LayerNorm } from "../../nn/norm.js";
 import { CausalLM, causalMask, type ForwardOptions, renamed } from "../causal-lm.js";
@@ -94,15 +95,15 @@ export class Bloom extends CausalLM {
     this.lnF = norm();
   }
 
-  protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
+  hiddenStates(ids: Tensor, options: ForwardOptions = {}): Tensor {
     const mask = causalMask(options);
     let x = this.wordEmbeddingsLayernorm.forward(this.wordEmbeddings.forward(ids)); // [batch, seq, hidden]
     for (const [i, block] of this.h.entries()) x = block.forward(x, { mask, cache: options.cache?.layer(i) });
     return this.lnF.forward(x);
   }
 
-  protected get outputWeight(): Tensor {
-    return this.wordEmbeddings.weight;
+  logits(hidden: Tensor): Tensor {
+    return linearLogits(hidden, this.wordEmbeddings);
   }
 
   get contextLength(): number {

@@ -14,6 +14,7 @@ import { type ActivationName, activations, GatedFeedForward } from "../../nn/fee
 import { type AttentionInputs, GroupedQueryAttention } from "../../nn/grouped-query-attention.js";
 import { normal } from "../../nn/initializers.js";
 import { Embedding, Linear } from "../../nn/linear.js";
+import { linearLogits } from "../../nn/linear-cross-entropy.js";
 import { Module } from "../../nn/module.js";
 import { HeadLayerNorm, LayerNorm } from "../../nn/norm.js";
 import { parallelBlocks } from "../../nn/residual.js";
@@ -135,7 +136,7 @@ export class Cohere extends CausalLM {
   }
 
   /** Scaled as the logits are to be. */
-  protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
+  hiddenStates(ids: Tensor, options: ForwardOptions = {}): Tensor {
     const { hiddenSize, numAttentionHeads, slidingWindow, layerTypes } = this.#config;
     const headDim = hiddenSize / numAttentionHeads;
     const rotary = rotaryOf(ids, options, { ...this.#config, headDim, interleaved: true });
@@ -150,8 +151,8 @@ export class Cohere extends CausalLM {
     return mul(this.norm.forward(x), this.#config.logitScale);
   }
 
-  protected get outputWeight(): Tensor {
-    return this.lmHead?.weight ?? this.embedTokens.weight;
+  logits(hidden: Tensor): Tensor {
+    return linearLogits(hidden, this.lmHead ?? this.embedTokens);
   }
 
   get contextLength(): number {

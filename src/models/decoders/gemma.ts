@@ -14,7 +14,7 @@ import { type ActivationName, activations, GatedFeedForward } from "../../nn/fee
 import { type AttentionInputs, GroupedQueryAttention } from "../../nn/grouped-query-attention.js";
 import { normal } from "../../nn/initializers.js";
 import { Embedding, Linear } from "../../nn/linear.js";
-import type { LogitsOptions } from "../../nn/linear-cross-entropy.js";
+import { linearLogits } from "../../nn/linear-cross-entropy.js";
 import { Module } from "../../nn/module.js";
 import { OffsetRMSNorm } from "../../nn/norm.js";
 import { sandwichNorm } from "../../nn/residual.js";
@@ -141,7 +141,7 @@ export class Gemma extends CausalLM {
     this.lmHead = config.tieWordEmbeddings ? undefined : new Linear(hiddenSize, vocabSize, { bias: false, initializer });
   }
 
-  protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
+  hiddenStates(ids: Tensor, options: ForwardOptions = {}): Tensor {
     const { hiddenSize, ropeLocalBaseFreq: theta } = this.#config;
     const rotary = rotaryOf(ids, options, this.#config);
     const local = theta === null ? rotary : rotaryOf(ids, options, { ...this.#config, ropeTheta: theta, ropeScaling: null });
@@ -156,12 +156,8 @@ export class Gemma extends CausalLM {
     return this.norm.forward(x);
   }
 
-  protected get outputWeight(): Tensor {
-    return this.lmHead?.weight ?? this.embedTokens.weight;
-  }
-
-  protected override get logitsOptions(): LogitsOptions {
-    return { softCap: this.#config.finalLogitSoftcapping ?? undefined };
+  logits(hidden: Tensor): Tensor {
+    return linearLogits(hidden, this.lmHead ?? this.embedTokens, { softCap: this.#config.finalLogitSoftcapping ?? undefined });
   }
 
   get contextLength(): number {

@@ -13,6 +13,7 @@ import { FusedAttention } from "../../nn/fused-attention.js";
 import type { AttentionInputs } from "../../nn/grouped-query-attention.js";
 import { normal } from "../../nn/initializers.js";
 import { Embedding, Linear } from "../../nn/linear.js";
+import { linearLogits } from "../../nn/linear-cross-entropy.js";
 import { Module } from "../../nn/module.js";
 import { LayerNorm } from "../../nn/norm.js";
 import type { RopeScaling } from "../../nn/rope-scaling.js";
@@ -111,7 +112,7 @@ export class GPTNeoX extends CausalLM {
     this.lmHead = config.tieWordEmbeddings ? undefined : new Linear(hiddenSize, vocabSize, { bias: false, initializer });
   }
 
-  protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
+  hiddenStates(ids: Tensor, options: ForwardOptions = {}): Tensor {
     const { hiddenSize, numAttentionHeads } = this.#config;
     const rotary = rotaryOf(ids, options, { ...this.#config, headDim: hiddenSize / numAttentionHeads });
     const mask = causalMask(options);
@@ -120,8 +121,8 @@ export class GPTNeoX extends CausalLM {
     return this.finalLayerNorm.forward(x);
   }
 
-  protected get outputWeight(): Tensor {
-    return this.lmHead?.weight ?? this.embedIn.weight;
+  logits(hidden: Tensor): Tensor {
+    return linearLogits(hidden, this.lmHead ?? this.embedIn);
   }
 
   get contextLength(): number {

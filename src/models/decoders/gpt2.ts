@@ -18,6 +18,7 @@ import { attend, type LayerCache, type Mask, mergeHeads } from "../../nn/attenti
 import { dropout } from "../../nn/dropout.js";
 import { normal, zeros } from "../../nn/initializers.js";
 import { Embedding } from "../../nn/linear.js";
+import { linearLogits } from "../../nn/linear-cross-entropy.js";
 import { Module } from "../../nn/module.js";
 import { LayerNorm } from "../../nn/norm.js";
 import { CausalLM, causalMask, type ForwardOptions, positionsOf } from "../causal-lm.js";
@@ -175,7 +176,7 @@ export class GPT2 extends CausalLM {
     this.lnF = new LayerNorm(nEmbd, { epsilon: config.layerNormEpsilon, bias: config.bias });
   }
 
-  protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
+  hiddenStates(ids: Tensor, options: ForwardOptions = {}): Tensor {
     const mask = causalMask(options);
     let x = add(this.wte.forward(ids), this.wpe.forward(positionsOf(ids, options))); // [batch, seq, nEmbd]
     x = dropout(x, this.#config.embdPdrop);
@@ -183,8 +184,8 @@ export class GPT2 extends CausalLM {
     return this.lnF.forward(x);
   }
 
-  protected get outputWeight(): Tensor {
-    return this.wte.weight;
+  logits(hidden: Tensor): Tensor {
+    return linearLogits(hidden, this.wte);
   }
 
   get contextLength(): number {

@@ -12,7 +12,7 @@ import { type ActivationName, activations, FeedForward } from "../../nn/feed-for
 import { type AttentionInputs, GroupedQueryAttention } from "../../nn/grouped-query-attention.js";
 import { normal } from "../../nn/initializers.js";
 import { Embedding, Linear } from "../../nn/linear.js";
-import type { LogitsOptions } from "../../nn/linear-cross-entropy.js";
+import { linearLogits } from "../../nn/linear-cross-entropy.js";
 import { Module } from "../../nn/module.js";
 import { LayerNorm } from "../../nn/norm.js";
 import { Rotary } from "../../nn/rotary.js";
@@ -99,7 +99,7 @@ export class GPTJ extends CausalLM {
     this.lmHead = new Linear(nEmbd, vocabSize, { initializer });
   }
 
-  protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
+  hiddenStates(ids: Tensor, options: ForwardOptions = {}): Tensor {
     const { nEmbd, nHead, rotaryDim, embdPdrop } = this.#config;
     const rotary = new Rotary(positionsOf(ids, options), { headDim: nEmbd / nHead, rotaryDim, interleaved: true });
     const mask = causalMask(options);
@@ -108,12 +108,8 @@ export class GPTJ extends CausalLM {
     return this.lnF.forward(x);
   }
 
-  protected get outputWeight(): Tensor {
-    return this.lmHead.weight;
-  }
-
-  protected override get logitsOptions(): LogitsOptions {
-    return { bias: this.lmHead.bias };
+  logits(hidden: Tensor): Tensor {
+    return linearLogits(hidden, this.lmHead);
   }
 
   get contextLength(): number {

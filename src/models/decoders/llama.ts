@@ -15,7 +15,7 @@ import { activations, GatedFeedForward } from "../../nn/feed-forward.js";
 import { type AttentionInputs, GroupedQueryAttention, type QueryKeyNorm } from "../../nn/grouped-query-attention.js";
 import { normal } from "../../nn/initializers.js";
 import { Embedding, Linear } from "../../nn/linear.js";
-import type { TrainingLosses } from "../../nn/linear-cross-entropy.js";
+import { linearLogits, type TrainingLosses } from "../../nn/linear-cross-entropy.js";
 import { loadBalancingLoss, MixtureOfExperts, type Routing } from "../../nn/mixture-of-experts.js";
 import { Module } from "../../nn/module.js";
 import { RMSNorm } from "../../nn/norm.js";
@@ -91,7 +91,7 @@ export class Llama extends CausalLM {
       : new Linear(config.hiddenSize, config.vocabSize, { bias: false, initializer });
   }
 
-  protected hiddenStates(ids: Tensor, options: ForwardOptions, routings?: Routing[]): Tensor {
+  hiddenStates(ids: Tensor, options: ForwardOptions = {}, routings?: Routing[]): Tensor {
     const { slidingWindow, layerTypes, noRopeLayers } = this.#config;
     const rotary = rotaryOf(ids, options, this.#config);
     const full = causalMask(options);
@@ -124,8 +124,8 @@ export class Llama extends CausalLM {
     });
   }
 
-  protected get outputWeight(): Tensor {
-    return this.lmHead?.weight ?? this.embedTokens.weight;
+  logits(hidden: Tensor): Tensor {
+    return linearLogits(hidden, this.lmHead ?? this.embedTokens);
   }
 
   get contextLength(): number {

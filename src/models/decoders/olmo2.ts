@@ -11,6 +11,7 @@ import { type ActivationName, activations, GatedFeedForward } from "../../nn/fee
 import { type AttentionInputs, GroupedQueryAttention } from "../../nn/grouped-query-attention.js";
 import { normal } from "../../nn/initializers.js";
 import { Embedding, Linear } from "../../nn/linear.js";
+import { linearLogits } from "../../nn/linear-cross-entropy.js";
 import { Module } from "../../nn/module.js";
 import { RMSNorm } from "../../nn/norm.js";
 import type { RopeScaling } from "../../nn/rope-scaling.js";
@@ -100,7 +101,7 @@ export class Olmo2 extends CausalLM {
     this.lmHead = config.tieWordEmbeddings ? undefined : new Linear(hiddenSize, vocabSize, { bias: false, initializer });
   }
 
-  protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
+  hiddenStates(ids: Tensor, options: ForwardOptions = {}): Tensor {
     const { hiddenSize, numAttentionHeads } = this.#config;
     const rotary = rotaryOf(ids, options, { ...this.#config, headDim: hiddenSize / numAttentionHeads });
     const mask = causalMask(options);
@@ -109,8 +110,8 @@ export class Olmo2 extends CausalLM {
     return this.norm.forward(x);
   }
 
-  protected get outputWeight(): Tensor {
-    return this.lmHead?.weight ?? this.embedTokens.weight;
+  logits(hidden: Tensor): Tensor {
+    return linearLogits(hidden, this.lmHead ?? this.embedTokens);
   }
 
   get contextLength(): number {

@@ -12,7 +12,7 @@ import { type ActivationName, activations, FeedForward } from "../../nn/feed-for
 import { type AttentionInputs, GroupedQueryAttention } from "../../nn/grouped-query-attention.js";
 import { normal } from "../../nn/initializers.js";
 import { Embedding, Linear } from "../../nn/linear.js";
-import type { LogitsOptions } from "../../nn/linear-cross-entropy.js";
+import { linearLogits } from "../../nn/linear-cross-entropy.js";
 import { Module } from "../../nn/module.js";
 import { LayerNorm } from "../../nn/norm.js";
 import type { RopeScaling } from "../../nn/rope-scaling.js";
@@ -110,7 +110,7 @@ export class Phi extends CausalLM {
     this.lmHead = new Linear(hiddenSize, vocabSize, { initializer });
   }
 
-  protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
+  hiddenStates(ids: Tensor, options: ForwardOptions = {}): Tensor {
     const { hiddenSize, numAttentionHeads } = this.#config;
     const rotary = rotaryOf(ids, options, { ...this.#config, headDim: hiddenSize / numAttentionHeads });
     const mask = causalMask(options);
@@ -119,12 +119,8 @@ export class Phi extends CausalLM {
     return this.finalLayernorm.forward(x);
   }
 
-  protected get outputWeight(): Tensor {
-    return this.lmHead.weight;
-  }
-
-  protected override get logitsOptions(): LogitsOptions {
-    return { bias: this.lmHead.bias };
+  logits(hidden: Tensor): Tensor {
+    return linearLogits(hidden, this.lmHead);
   }
 
   get contextLength(): number {

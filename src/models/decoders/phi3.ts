@@ -14,6 +14,7 @@ import { type ActivationName, activations } from "../../nn/feed-forward.js";
 import type { AttentionInputs } from "../../nn/grouped-query-attention.js";
 import { normal } from "../../nn/initializers.js";
 import { Embedding, Linear } from "../../nn/linear.js";
+import { linearLogits } from "../../nn/linear-cross-entropy.js";
 import { Module } from "../../nn/module.js";
 import { RMSNorm } from "../../nn/norm.js";
 import type { RopeScaling } from "../../nn/rope-scaling.js";
@@ -158,7 +159,7 @@ export class Phi3 extends CausalLM {
     this.lmHead = config.tieWordEmbeddings ? undefined : linear(hiddenSize, vocabSize, config);
   }
 
-  protected hiddenStates(ids: Tensor, options: ForwardOptions): Tensor {
+  hiddenStates(ids: Tensor, options: ForwardOptions = {}): Tensor {
     const { hiddenSize, numAttentionHeads, slidingWindow } = this.#config;
     const rotary = rotaryOf(ids, options, { ...this.#config, headDim: hiddenSize / numAttentionHeads });
     const mask = { ...causalMask(options), window: slidingWindow ?? undefined };
@@ -167,8 +168,8 @@ export class Phi3 extends CausalLM {
     return this.norm.forward(x);
   }
 
-  protected get outputWeight(): Tensor {
-    return this.lmHead?.weight ?? this.embedTokens.weight;
+  logits(hidden: Tensor): Tensor {
+    return linearLogits(hidden, this.lmHead ?? this.embedTokens);
   }
 
   get contextLength(): number {

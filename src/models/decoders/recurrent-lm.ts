@@ -9,7 +9,7 @@ import type { Tensor } from "../../graph/tensor.js";
 import { dropout } from "../../nn/dropout.js";
 import { normal } from "../../nn/initializers.js";
 import { Embedding, Linear } from "../../nn/linear.js";
-import type { LogitsOptions } from "../../nn/linear-cross-entropy.js";
+import { linearLogits } from "../../nn/linear-cross-entropy.js";
 import { type CellKind, Recurrent } from "../../nn/recurrent.js";
 import { CausalLM, type ForwardOptions } from "../causal-lm.js";
 import { architecture, camelKeys, count, share, snakeKeys } from "../configs/entries.js";
@@ -46,7 +46,7 @@ export class RecurrentLM extends CausalLM {
     this.output = new Linear(hiddenSize, vocabSize);
   }
 
-  protected hiddenStates(ids: Tensor, { cache, segments, keys }: ForwardOptions): Tensor {
+  hiddenStates(ids: Tensor, { cache, segments, keys }: ForwardOptions = {}): Tensor {
     if (cache || segments || keys)
       throw new ArgumentError(
         "A recurrent model reads every token in order: it has no cache, and no documents or padding in a row.",
@@ -55,12 +55,8 @@ export class RecurrentLM extends CausalLM {
     return dropout(this.network.forward(embedded), this.#config.dropout, "output");
   }
 
-  protected get outputWeight(): Tensor {
-    return this.output.weight;
-  }
-
-  protected override get logitsOptions(): LogitsOptions {
-    return { bias: this.output.bias };
+  logits(hidden: Tensor): Tensor {
+    return linearLogits(hidden, this.output);
   }
 
   get contextLength(): number {
