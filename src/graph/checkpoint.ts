@@ -9,7 +9,7 @@ import { isFloat } from "./dtype.js";
 import { isZeros, partialVectorJacobian } from "./gradient.js";
 import { copyNodes, nodesOf } from "./graph.js";
 import { constantOp } from "./leaves.js";
-import { type Node, nodeIdMark, Tensor } from "./tensor.js";
+import { dependenciesOf, type Node, nodeIdMark, Tensor } from "./tensor.js";
 import { variableOp } from "./variable.js";
 
 /**
@@ -35,7 +35,7 @@ function recomputable(results: readonly Tensor[], since: number): readonly Node[
   const region = new Set<Node>();
   for (const node of nodesOf(results, ({ id }) => id < since)) {
     if (node.id < since || node.op.leaf) continue;
-    if (node.inputs.some((tensor) => region.has(tensor.node) || isActivation(tensor, since))) region.add(node);
+    if (dependenciesOf(node).some((tensor) => region.has(tensor.node) || isActivation(tensor, since))) region.add(node);
   }
   return [...region];
 }
@@ -46,7 +46,7 @@ function wrapOutputs(results: readonly Tensor[], region: readonly Node[], since:
   const inside = new Set(region);
   const outputs = [...new Set(results)].filter((tensor) => inside.has(tensor.node));
   if (outputs.length === 0) return results;
-  const external = [...new Set(region.flatMap((node) => node.inputs))].filter(
+  const external = [...new Set(region.flatMap(dependenciesOf))].filter(
     (tensor) => !inside.has(tensor.node) && tensor.node.op !== constantOp,
   );
   const passed = passThrough(...outputs, ...external, {

@@ -93,11 +93,16 @@ export function computedSize(name: string): SymbolicDim {
   return fromAtom({ id: nextAtom++, name, computed: true });
 }
 
-/** Whether the data decides about a dimension. */
-export const isComputed = (dim: Dim): boolean =>
-  termsOf(dim).some(({ atoms }) =>
-    atoms.some(({ computed, quotient }) => computed ?? (quotient !== undefined && isComputed(quotient.numerator))),
+/** The atoms of a dimension about which the data decides. */
+export function computedAtoms(dim: Dim): readonly Atom[] {
+  if (typeof dim === "number") return [];
+  return dim.terms.flatMap(({ atoms }) =>
+    atoms.flatMap((atom) => (atom.computed ? [atom] : atom.quotient ? computedAtoms(atom.quotient.numerator) : [])),
   );
+}
+
+/** Whether the data decides about a dimension. */
+export const isComputed = (dim: Dim): boolean => computedAtoms(dim).length > 0;
 
 const termsOf = (dim: Dim): readonly Term[] => (typeof dim === "number" ? [{ coefficient: dim, atoms: [] }] : dim.terms);
 

@@ -5,7 +5,7 @@ import type { DType } from "./dtype.js";
 import { copyNodes, nodesOf } from "./graph.js";
 import { constantOp, noiseOp } from "./leaves.js";
 import { leafOp } from "./op.js";
-import { makeNode, type Node, type Tensor } from "./tensor.js";
+import { dependenciesOf, makeNode, type Node, type Tensor } from "./tensor.js";
 import { currentScope } from "./trace.js";
 
 /** Stands for a value that differs from step to step. Meaningful only inside the body that it belongs to. */
@@ -63,7 +63,7 @@ export function closeBody(open: OpenBody, { steps, since, substitutes = new Map(
 
   const inside = dependentNodes(nodes, [...open.carry, ...open.elements, ...noise]);
   const own = new Set<Tensor>([...open.carry, ...open.elements, ...noise]);
-  const fromOutside = [...new Set([...inside].flatMap((node) => node.inputs).concat(roots))].filter(
+  const fromOutside = [...new Set([...inside].flatMap(dependenciesOf).concat(roots))].filter(
     (tensor) => !inside.has(tensor.node) && !own.has(tensor) && tensor.node.op !== constantOp,
   );
 
@@ -97,7 +97,7 @@ function dependentNodes(nodes: readonly Node[], leaves: readonly Tensor[]): Read
   const reached = new Set(leaves.map(({ node }) => node));
   const dependent = new Set<Node>();
   for (const node of nodes)
-    if (node.inputs.some((tensor) => reached.has(tensor.node))) {
+    if (dependenciesOf(node).some((tensor) => reached.has(tensor.node))) {
       reached.add(node);
       dependent.add(node);
     }

@@ -1,8 +1,8 @@
 /** Symbolic tensors and the nodes that make them. A tensor holds no data: it is a handle on a value of a graph. */
 
 import { TsumikiError } from "../errors.js";
-import type { Dim, Shape } from "./dim.js";
-import { formatShape } from "./dim.js";
+import type { Atom, Dim, Shape } from "./dim.js";
+import { computedAtoms, formatShape, SymbolicDim } from "./dim.js";
 import type { DType } from "./dtype.js";
 import type { OpDefinition } from "./op.js";
 
@@ -14,6 +14,11 @@ export interface Node {
   readonly id: number;
   readonly op: OpDefinition;
   readonly inputs: readonly Tensor[];
+  /**
+   * Values whose shapes tell sizes that are found out while the program runs (`nonZero`), where attributes or results speak of
+   * them and the shapes of operands do not. They are edges of the graph like the operands.
+   */
+  readonly sizes: readonly Tensor[];
   readonly attributes: Attributes;
   readonly outputs: readonly Tensor[];
   /** Path of the module that was being traced, e.g. `layers.3.selfAttn`. */
@@ -72,16 +77,49 @@ export interface OutputType {
   readonly shape: Shape;
 }
 
-/** Makes a node and its output tensors. Operators go through `applyOp`, which checks; leaves come here directly. */
+/** The value that each computed size was found out with. */
+const sizeSources = new WeakMap<Atom, Tensor>();
+
+/** Everything that a node needs before it can run. */
+export const dependenciesOf = ({ inputs, sizes }: Node): readonly Tensor[] =>
+  sizes.length === 0 ? inputs : [...inputs, ...sizes];
+
+/**
+ * Makes a node and its output tensors. Operators go through `applyOp`, which checks; leaves come here directly.
+ *
+ * @param sizes for a node that is rewritten: what has become of the values whose shapes the original needed
+ */
 export function makeNode(
   op: OpDefinition,
   inputs: readonly Tensor[],
   attributes: Attributes,
   outputTypes: readonly OutputType[],
   scope: string,
+  sizes: readonly Tensor[] = op.leaf ? [] : missingSizes(inputs, attributes, outputTypes),
 ): Node {
   const outputs: Tensor[] = [];
-  const node: Node = { id: nextId++, op, inputs, attributes, outputs, scope };
-  for (const [index, type] of outputTypes.entries()) outputs.push(new Tensor(node, index, type.dtype, type.shape));
+  const node: Node = { id: nextId++, op, inputs, sizes, attributes, outputs, scope };
+  for (const [index, type] of outputTypes.entries()) {
+    const output = new Tensor(node, index, type.dtype, type.shape);
+    outputs.push(output);
+    if (!op.leaf) for (const atom of type.shape.flatMap(computedAtoms)) if (!sizeSources.has(atom)) sizeSources.set(atom, output);
+  }
   return node;
+}
+
+/** Where the computed sizes come from that a node speaks of without an operand that has them. */
+function missingSizes(inputs: readonly Tensor[], attributes: Attributes, outputTypes: readonly OutputType[]): readonly Tensor[] {
+  const atoms = new Set([...outputTypes.flatMap(({ shape }) => shape.flatMap(computedAtoms)), ...computedAtomsIn(attributes)]);
+  if (atoms.size === 0) return [];
+  // An operand whose shape speaks of a size, in whatever way, itself depends on where the size comes from.
+  const known = new Set(inputs.flatMap(({ shape }) => shape.flatMap(computedAtoms)));
+  return [...new Set([...atoms].flatMap((atom) => (known.has(atom) ? [] : (sizeSources.get(atom) ?? []))))];
+}
+
+/** Bodies are left out: what they need from outside are operands of the node that has them. */
+function computedAtomsIn(value: unknown): readonly Atom[] {
+  if (value instanceof SymbolicDim) return computedAtoms(value);
+  if (Array.isArray(value)) return value.flatMap(computedAtomsIn);
+  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype) return [];
+  return Object.values(value).flatMap(computedAtomsIn);
 }

@@ -4,7 +4,7 @@ import { isStatic, isStaticShape } from "../graph/dim.js";
 import { bytesPerElement } from "../graph/dtype.js";
 import { type Graph, rewriteGraph } from "../graph/graph.js";
 import { constantOp } from "../graph/leaves.js";
-import { makeNode, type Node, type Tensor } from "../graph/tensor.js";
+import { dependenciesOf, makeNode, type Node, type Tensor } from "../graph/tensor.js";
 import { passesThrough } from "../onnx/passes/precision-plan.js";
 
 /** Where an engine puts the values of a graph, and when. */
@@ -29,10 +29,11 @@ export const tensorBytes = ({ dtype, shape }: Tensor, unknownSize: number): numb
 
 /** The graph without operators of which nothing is left in a model; all others anew, in the same order. */
 export const withoutPassThroughs = (graph: Graph): Graph =>
-  rewriteGraph(graph, (node, inputs) => {
+  rewriteGraph(graph, (node, inputs, sizes) => {
     const { op, outputs, attributes, scope } = node;
     if (op.leaf) return undefined;
-    return passesThrough(node) ? inputs.slice(0, outputs.length) : makeNode(op, inputs, attributes, outputs, scope).outputs;
+    if (passesThrough(node)) return inputs.slice(0, outputs.length);
+    return makeNode(op, inputs, attributes, outputs, scope, sizes).outputs;
   });
 
 /**
@@ -49,7 +50,7 @@ export function depthFirst(ends: readonly Node[], arrange: (operands: readonly N
     if (ready || seen.has(node)) continue;
     seen.add(node);
     pending.push({ node, ready: true });
-    pending.push(...arrange(node.inputs.map((input) => input.node)).map((operand) => ({ node: operand, ready: false })));
+    pending.push(...arrange(dependenciesOf(node).map((input) => input.node)).map((operand) => ({ node: operand, ready: false })));
   }
   return order.filter(({ op }) => !op.leaf);
 }

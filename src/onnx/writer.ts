@@ -60,7 +60,7 @@ class OnnxWriter {
   readonly #constants = new Map<string, OnnxValue>();
   readonly #domains = new Set<string>();
   /** Where the size of an atom can be read while the model runs: an axis of a value. */
-  readonly #carriers = new Map<Atom, { readonly tensor: Tensor; readonly axis: number }>();
+  #carriers = new Map<Atom, { readonly tensor: Tensor; readonly axis: number }>();
   /** Sizes already computed in the main graph, as int64 vectors of one element. */
   readonly #sizes = new Map<string, OnnxValue>();
   #nodes: NodeProto[] = [];
@@ -246,6 +246,9 @@ class OnnxWriter {
     const wasInBody = this.#inBody;
     this.#nodes = [];
     this.#inBody = true;
+    // Sizes that the body finds out are its own.
+    const outerCarriers = this.#carriers;
+    this.#carriers = new Map(outerCarriers);
     const outerValues = new Set(this.#values.keys());
     const names = inputs.map((tensor) => {
       const name = this.#freshName("v");
@@ -265,6 +268,7 @@ class OnnxWriter {
     for (const tensor of this.#values.keys()) if (!outerValues.has(tensor)) this.#values.delete(tensor);
     this.#nodes = outerNodes;
     this.#label = outerLabel;
+    this.#carriers = outerCarriers;
     this.#inBody = wasInBody;
     return graph;
   }

@@ -15,9 +15,10 @@ import { makeNode, type Node, type Tensor } from "../../graph/tensor.js";
  * can be made, and what it is made from can be forgotten.
  */
 export const scalarsFirst: Pass = (graph: Graph): Graph =>
-  rewriteGraph(graph, ({ op, outputs, attributes, scope }, inputs) => {
+  rewriteGraph(graph, ({ op, outputs, attributes, scope }, inputs, sizes) => {
     const commutes = op.name === "add" || op.name === "mul";
-    return commutes && inputs[1]?.rank === 0 ? makeNode(op, inputs.toReversed(), attributes, outputs, scope).outputs : undefined;
+    if (!commutes || inputs[1]?.rank !== 0) return undefined;
+    return makeNode(op, inputs.toReversed(), attributes, outputs, scope, sizes).outputs;
   });
 
 /** Elements from which memory counts: 4 MB in float32. */
@@ -37,7 +38,7 @@ export const lateNormalization = (graph: Graph, wide = WIDE): Graph => {
       .filter(isWide),
   );
   const late = new Map<Tensor, Tensor>();
-  return rewriteGraph(graph, (node, inputs) => {
+  return rewriteGraph(graph, (node, inputs, sizes) => {
     const at = node.inputs.findIndex((input) => normalized.has(input));
     if (at < 0 || node.op.name !== "mul") return undefined;
     const [original, other] = [node.inputs[at] as Tensor, inputs[1 - at] as Tensor];
@@ -46,7 +47,7 @@ export const lateNormalization = (graph: Graph, wide = WIDE): Graph => {
     const replacement = late.get(original) ?? (after && lateCopy(inputs[at] as Tensor, after));
     if (!replacement) return undefined;
     late.set(original, replacement);
-    return makeNode(node.op, inputs.with(at, replacement), node.attributes, node.outputs, node.scope).outputs;
+    return makeNode(node.op, inputs.with(at, replacement), node.attributes, node.outputs, node.scope, sizes).outputs;
   });
 };
 

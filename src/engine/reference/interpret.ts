@@ -10,7 +10,7 @@ import { countUses, type Graph, nodesOf } from "../../graph/graph.js";
 import { elementCount, fromNumbers, type HostArray, toNumbers } from "../../graph/host-array.js";
 import { constantValue } from "../../graph/leaves.js";
 import type { ReferenceArray, ReferenceContext } from "../../graph/op.js";
-import type { Node, Tensor } from "../../graph/tensor.js";
+import { dependenciesOf, type Node, type Tensor } from "../../graph/tensor.js";
 import { bindAttributes, bindInputs, bindKnown, matchShape, unboundError } from "./bind.js";
 
 export interface EvaluateOptions {
@@ -97,7 +97,7 @@ class Interpreter {
           );
       for (const [i, tensor] of node.outputs.entries())
         if (pendingUses.has(tensor)) values.set(tensor, results[i] as ReferenceArray);
-      for (const tensor of node.inputs) {
+      for (const tensor of dependenciesOf(node)) {
         const left = (pendingUses.get(tensor) as number) - 1;
         pendingUses.set(tensor, left);
         if (left === 0) values.delete(tensor);

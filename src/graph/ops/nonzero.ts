@@ -13,10 +13,9 @@ import { forEachIndex } from "./reference-math.js";
  *
  * `count` is a size that the operator makes. Each call has a symbol of its own, made when the node is recorded; a rewritten or
  * recomputed copy of the node keeps it with the output's type. The symbol can be used like any other dimension and equals only
- * itself. While the program runs it has no value before this operator has run; from then on its value is read off this output:
- * the reference engine binds a bare symbol without a size to the size that a result has, and an ONNX model takes the `Shape` of
- * the value. A program in which the symbol occurs must therefore also need the indices (or what `nonZero` was rewritten to):
- * `ones([count])` alone does not bring this node along, and its size is then unknown.
+ * itself. While the program runs its value is read off this output: the reference engine binds a bare symbol without a size to
+ * the size that a result has, and an ONNX model takes the `Shape` of the value. A node that speaks of the symbol depends on this
+ * one through its `sizes`: `ones([count])` brings it along.
  */
 export const nonZero = defineOp({
   name: "nonZero",

@@ -25,7 +25,7 @@ const elementwise = new Set([
 ]);
 
 export const broadcastInOperators: Pass = (graph: Graph): Graph =>
-  rewriteGraph(graph, (node, inputs) => {
+  rewriteGraph(graph, (node, inputs, sizes) => {
     if (!elementwise.has(node.op.name)) return undefined;
     const operands = [...inputs];
     for (const [i, operand] of operands.entries()) {
@@ -35,7 +35,7 @@ export const broadcastInOperators: Pass = (graph: Graph): Graph =>
       if (broadcastsTo(shapes, (node.outputs[0] as Tensor).shape)) operands[i] = source;
     }
     if (operands.every((operand, i) => operand === inputs[i])) return undefined;
-    return makeNode(node.op, operands, node.attributes, node.outputs, node.scope).outputs;
+    return makeNode(node.op, operands, node.attributes, node.outputs, node.scope, sizes).outputs;
   });
 
 function broadcastsTo(shapes: readonly Shape[], target: Shape): boolean {

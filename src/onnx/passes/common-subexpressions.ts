@@ -1,7 +1,7 @@
 /** Computes equal things once: nodes of the same operator with the same inputs and attributes become one. */
 
 import { SymbolicDim } from "../../graph/dim.js";
-import { type Graph, type Pass, rewriteGraph } from "../../graph/graph.js";
+import { type Graph, isUnchanged, type Pass, rewriteGraph } from "../../graph/graph.js";
 import type { HostArray } from "../../graph/host-array.js";
 import { constantOp } from "../../graph/leaves.js";
 import { makeNode, Tensor } from "../../graph/tensor.js";
@@ -18,7 +18,7 @@ export const commonSubexpressions: Pass = (graph: Graph): Graph => {
     return number;
   };
 
-  return rewriteGraph(graph, (node, inputs) => {
+  return rewriteGraph(graph, (node, inputs, sizes) => {
     if (node.op === constantOp) {
       const value = node.attributes.value as HostArray;
       if (value.data.length > LARGE_CONSTANT) return undefined;
@@ -35,8 +35,9 @@ export const commonSubexpressions: Pass = (graph: Graph): Graph => {
     const key = `${node.op.name}(${inputs.map(numberOf).join()})${attributes}${shapes}`;
     const same = known.get(key);
     if (same) return same;
-    const unchanged = inputs.every((input, i) => input === node.inputs[i]);
-    const outputs = unchanged ? node.outputs : makeNode(node.op, inputs, node.attributes, node.outputs, node.scope).outputs;
+    const outputs = isUnchanged(node, inputs, sizes)
+      ? node.outputs
+      : makeNode(node.op, inputs, node.attributes, node.outputs, node.scope, sizes).outputs;
     known.set(key, outputs);
     return outputs;
   });

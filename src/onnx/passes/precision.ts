@@ -9,7 +9,7 @@
  * backward pass keeps of an operand of products is then its narrow form.
  */
 
-import { type Graph, nodesOf, type Pass } from "../../graph/graph.js";
+import { type Graph, isUnchanged, nodesOf, type Pass } from "../../graph/graph.js";
 import { mul } from "../../graph/ops/arithmetic.js";
 import { cast } from "../../graph/ops/cast.js";
 import { concat } from "../../graph/ops/shape-slice.js";
@@ -53,6 +53,10 @@ class Forms {
     );
   }
 
+  #sizes({ sizes }: Node): readonly Tensor[] {
+    return sizes.map((tensor) => this.wide(tensor));
+  }
+
   /** Makes the first form of a node's outputs. Those of its operands exist. */
   rebuild(node: Node): void {
     const { op, inputs, outputs, attributes, scope } = node;
@@ -62,8 +66,8 @@ class Forms {
     else if (outputs.some((output) => this.#plan.bornNarrow.has(output))) this.#narrowCopy(node);
     else {
       const wide = op.name === "concat" ? this.#joined(node) : inputs.map((input) => this.wide(input));
-      const same = wide.length === inputs.length && wide.every((input, i) => input === inputs[i]);
-      const copies = same ? outputs : makeNode(op, wide, attributes, outputs, scope).outputs;
+      const sizes = this.#sizes(node);
+      const copies = isUnchanged(node, wide, sizes) ? outputs : makeNode(op, wide, attributes, outputs, scope, sizes).outputs;
       for (const [i, output] of outputs.entries()) this.#wide.set(output, copies[i] as Tensor);
     }
   }
@@ -118,7 +122,7 @@ class Forms {
     const operands = movedOperands(node);
     const inputs = node.inputs.map((input) => (operands.includes(input) ? this.narrow(input) : this.wide(input)));
     const types = node.outputs.map(({ shape }) => ({ shape, dtype: "bfloat16" as const }));
-    const { outputs } = makeNode(node.op, inputs, node.attributes, types, node.scope);
+    const { outputs } = makeNode(node.op, inputs, node.attributes, types, node.scope, this.#sizes(node));
     for (const [i, output] of node.outputs.entries()) this.#narrow.set(output, outputs[i] as Tensor);
     return outputs;
   }
