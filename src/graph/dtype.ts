@@ -156,6 +156,43 @@ export function roundTo(dtype: DType, value: number): number {
   }
 }
 
+const integerBits: Readonly<Record<IntegerDType, number>> = {
+  int64: 64,
+  int32: 32,
+  int16: 16,
+  int8: 8,
+  uint64: 64,
+  uint32: 32,
+  uint16: 16,
+  uint8: 8,
+};
+
+/** The smallest and the largest number that an integer type holds (those of 64 bits rounded to what a number can be). */
+export function integerRange(dtype: IntegerDType): readonly [number, number] {
+  const bits = integerBits[dtype];
+  return dtype.startsWith("u") ? [0, 2 ** bits - 1] : [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1];
+}
+
+/**
+ * Throws unless a number can be stored as `dtype`, up to the rounding of a float: a fraction as an integer, 300 as uint8 or 10⁶ as
+ * float16 would silently become another number.
+ */
+export function checkNumber(dtype: DType, value: number, what = "A number"): void {
+  const problem = numberProblem(dtype, value);
+  if (problem !== undefined) throw new DTypeError(`${what} (${value}) cannot be stored as ${dtype}: ${problem}.`);
+}
+
+function numberProblem(dtype: DType, value: number): string | undefined {
+  if (dtype === "bool") return value === 0 || value === 1 ? undefined : "a bool is true or false (1 or 0)";
+  if (isFloat(dtype))
+    return Number.isFinite(value) && !Number.isFinite(roundTo(dtype, value))
+      ? "it is too large and would become infinite"
+      : undefined;
+  if (!Number.isInteger(value)) return "an integer has no fraction; cast the tensor to a float, or round the number";
+  const [least, most] = integerRange(dtype);
+  return value < least || value > most ? `the type holds ${least} to ${most}` : undefined;
+}
+
 /** Encodes numbers as `dtype`. Integers outside ±2^53 cannot pass through numbers. */
 export function encode<D extends DType>(dtype: D, values: ArrayLike<number>): DTypeArrays[D] {
   const out = allocate(dtype as DType, values.length);

@@ -2,9 +2,9 @@
 
 import { ArgumentError } from "../errors.js";
 import type { Dim, Shape } from "./dim.js";
-import type { DType, TypedArray } from "./dtype.js";
-import { encode } from "./dtype.js";
-import { elementCount, type HostArray } from "./host-array.js";
+import type { DType } from "./dtype.js";
+import { checkNumber, encode } from "./dtype.js";
+import { elementCount, type HostArray, toNumbers } from "./host-array.js";
 import { leafOp } from "./op.js";
 import { makeNode, type Tensor } from "./tensor.js";
 import { currentScope, noiseName } from "./trace.js";
@@ -45,6 +45,7 @@ export function fromNested(value: Nested, dtype: DType): HostArray {
     }
   };
   visit(value, 0);
+  for (const number of flat) checkNumber(dtype, number);
   return { dtype, shape, data: encode(dtype, flat) } as HostArray;
 }
 
@@ -52,10 +53,10 @@ export function fromNested(value: Nested, dtype: DType): HostArray {
 export const constantValue = (tensor: Tensor): HostArray | undefined =>
   tensor.node.op === constantOp ? (tensor.node.attributes.value as HostArray) : undefined;
 
-/** The number behind a constant of one element (int64 too). */
+/** The number behind a constant of one element, whatever its dtype. */
 export function constantScalar(tensor: Tensor): number | undefined {
   const value = constantValue(tensor);
-  return value && elementCount(value.shape) === 1 ? Number((value.data as TypedArray)[0]) : undefined;
+  return value && elementCount(value.shape) === 1 ? toNumbers(value)[0] : undefined;
 }
 
 export type Distribution =

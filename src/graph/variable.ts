@@ -3,14 +3,14 @@
 import { ShapeError, TsumikiError } from "../errors.js";
 import { formatShape, sameShape } from "./dim.js";
 import type { DType } from "./dtype.js";
-import { allocate, checkArray } from "./dtype.js";
+import { allocate, checkArray, encode, isFloat } from "./dtype.js";
 import { elementCount, type HostArray } from "./host-array.js";
 import { leafOp } from "./op.js";
 import { type NamedRandom, namedRandom } from "./random.js";
 import { makeNode, Tensor } from "./tensor.js";
 import { currentTrace } from "./trace.js";
 
-/** Makes the first value of a variable. `random` depends on the seed and the variable's path alone. */
+/** Makes the first value of a variable, in float32 for every float. `random` depends on the seed and the variable's path alone. */
 export type Initializer = (shape: readonly number[], random: NamedRandom) => Float32Array;
 
 /** Whoever holds the newest value of a variable, e.g. an engine after it has run an update. */
@@ -126,8 +126,12 @@ export class Variable extends Tensor {
   }
 
   #initialValue(): HostArray {
-    const data =
-      this.#initializer?.(this.shape, namedRandom(this.#seed, this.path ?? "")) ?? allocate(this.dtype, elementCount(this.shape));
+    const drawn = this.#initializer?.(this.shape, namedRandom(this.#seed, this.path ?? ""));
+    const data = drawn
+      ? isFloat(this.dtype) && drawn instanceof Float32Array
+        ? encode(this.dtype, drawn)
+        : drawn
+      : allocate(this.dtype, elementCount(this.shape));
     checkArray(this.dtype, data, this.describe());
     if (data.length !== elementCount(this.shape))
       throw new ShapeError(

@@ -106,6 +106,13 @@ describe("simplify", () => {
     expect(applied(simplify, { result: sin(make()) })).toEqual(["sin"]);
   });
 
+  it("reads half precision constants by value: the bits of 2⁻²⁴ are 1, those of 1 are 15,360", () => {
+    const half = input("half", "float16", [4]);
+    const left = (result: Tensor) => operatorsOf(simplify(graphOf({ half }, { result })));
+    expect(left(mul(half, 2 ** -24))).toEqual(["mul"]);
+    expect(left(mul(half, 1))).toEqual([]);
+  });
+
   it.each<[string, () => Tensor, string[]]>([
     ["1 / x", () => div(1, x), ["div"]],
     ["0 − x", () => sub(0, x), ["sub"]],

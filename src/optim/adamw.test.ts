@@ -3,7 +3,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
+import { referenceEngine } from "../engine/reference/engine.js";
 import {
+  constant,
   type HostArray,
   hostArray,
   matmul,
@@ -157,6 +159,53 @@ describe("AdamW", () => {
       ),
       { numRuns: 15 },
     );
+  });
+
+  it.each([
+    ["float64", "reference", 1e-12],
+    ["float64", "onnxruntime", 1e-12],
+    ["float16", "reference", 2 ** -11],
+    ["float16", "onnxruntime", 2 ** -11],
+    ["bfloat16", "reference", 2 ** -8],
+  ] as const)("trains parameters in %s on %s, with state that is at least float32", async (dtype, where, rounding) => {
+    const on = where === "reference" ? referenceEngine() : engine;
+    class Typed extends Module {
+      readonly weight = new Parameter([2, 1], { dtype, initializer: () => Float32Array.of(0.75, -1.5) });
+      readonly bias = new Parameter([1], { dtype });
+    }
+    const model = new Typed();
+    const optimizer = new AdamW(model, { betas: [0.9, 0.99], weightDecay: 0.1 });
+    // Squares of the first gradient are beyond float16, those of the second below it.
+    const [large, small] = [512, 2 ** -14];
+    const loss = () => sum(mul(model.weight, constant([[large], [small]], dtype))).add(sum(model.bias));
+    await using step = compile(
+      () => ({ ...optimizer.update(loss(), { learningRate: 0.25, clipNorm: 1e4 }) }),
+      {},
+      { engine: on },
+    );
+    const accumulation = () => {
+      optimizer.accumulate(loss(), { weight: constant(3) });
+      return {};
+    };
+    await using accumulate = compile(accumulation, {}, { engine: on });
+    await using apply = compile(() => optimizer.apply({ learningRate: 0.25 }), {}, { engine: on });
+    const expected = [0.75, -1.5];
+    for (let t = 1; t <= 3; t++) {
+      if (t < 3) await step({});
+      else {
+        await accumulate({});
+        await accumulate({});
+        await apply({});
+      }
+      // A gradient that stays the same: m̂ = g and v̂ = g².
+      for (const [i, g] of [large, small].entries())
+        expected[i] = (expected[i] as number) * (1 - 0.25 * 0.1) - (0.25 * g) / (g + 1e-8);
+      const values = toNumbers(await model.weight.read());
+      for (const [i, value] of values.entries()) expect(Math.abs(value - (expected[i] as number))).toBeLessThan(2 * t * rounding);
+    }
+    const wide = dtype === "float64" ? "float64" : "float32";
+    for (const [name, variable] of optimizer.variables()) expect(variable.dtype).toBe(name === "stepCount" ? "float32" : wide);
+    if (where === "reference") await on.close();
   });
 
   it("does not decay vectors unless it is told to, and leaves alone what is frozen", async () => {

@@ -2,6 +2,7 @@
 
 import { ArgumentError } from "../errors.js";
 import { add, div, exp, mul, neg, sqrt, square, sub } from "../graph/ops/arithmetic.js";
+import { cast } from "../graph/ops/cast.js";
 import type { Tensor } from "../graph/tensor.js";
 import { Variable } from "../graph/variable.js";
 import type { Module } from "../nn/module.js";
@@ -14,6 +15,12 @@ export interface AdamWOptions extends OptimizerOptions {
   readonly epsilon?: number;
   /** Default 0.1. */
   readonly weightDecay?: number;
+}
+
+/** √(1 − β₂ᵗ) and √(1 − β₂ᵗ) / (1 − β₁ᵗ) */
+interface Correction {
+  readonly second: Tensor;
+  readonly both: Tensor;
 }
 
 interface Moments {
@@ -31,8 +38,8 @@ export class AdamW extends Optimizer {
   readonly #epsilon: number;
   readonly #moments: ReadonlyMap<UpdateUnit, Moments>;
   readonly #stepCount = new Variable([], { name: "stepCount" });
-  /** √(1 − β₂ᵗ) and √(1 − β₂ᵗ) / (1 − β₁ᵗ) of the step that is being recorded. */
-  #correction: { readonly second: Tensor; readonly both: Tensor } | undefined;
+  /** Of the step that is being recorded, for each dtype of units. */
+  readonly #corrections = new Map<UpdateUnit["dtype"], Correction>();
 
   constructor(
     model: Module,
@@ -63,15 +70,17 @@ export class AdamW extends Optimizer {
   protected beginUpdate(): void {
     const step = add(this.#stepCount, 1);
     this.#stepCount.assign(step);
-    const oneMinusPower = (beta: number) => sub(1, exp(mul(step, Math.log(beta))));
-    const second = sqrt(oneMinusPower(this.#beta2));
-    this.#correction = { second, both: div(second, oneMinusPower(this.#beta1)) };
+    for (const dtype of new Set(this.units.map((unit) => unit.dtype))) {
+      const oneMinusPower = (beta: number) => sub(1, exp(mul(cast(step, dtype), Math.log(beta))));
+      const second = sqrt(oneMinusPower(this.#beta2));
+      this.#corrections.set(dtype, { second, both: div(second, oneMinusPower(this.#beta1)) });
+    }
   }
 
   protected updateUnit(unit: UpdateUnit, { gradient, scale }: ClippedGradient, learningRate: Tensor): UnitUpdate {
     const { learningRateScale, weightDecay } = unit;
     const { first, second } = this.#moments.get(unit) as Moments;
-    const correction = this.#correction as { second: Tensor; both: Tensor };
+    const correction = this.#corrections.get(unit.dtype) as Correction;
     const rate = learningRateScale === 1 ? learningRate : mul(learningRate, learningRateScale);
     // (1 − β₁)·g and √(1 − β₂)·g, with everything but g in one scalar: these are passes over all parameters.
     const newFirst = add(mul(first, this.#beta1), mul(gradient, mul(scale, 1 - this.#beta1)));

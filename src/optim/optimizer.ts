@@ -1,11 +1,12 @@
 /** What optimizers share: which parameters they train, clipping, accumulation over micro-steps, and their state. */
 
 import { ArgumentError } from "../errors.js";
-import { allocate, type FloatDType } from "../graph/dtype.js";
+import { allocate } from "../graph/dtype.js";
 import { grad } from "../graph/gradient.js";
 import { elementCount, type HostArray } from "../graph/host-array.js";
 import { constant } from "../graph/leaves.js";
 import { add, div, maximum, minimum, mul, sqrt } from "../graph/ops/arithmetic.js";
+import { cast } from "../graph/ops/cast.js";
 import type { TensorLike } from "../graph/ops/elementwise.js";
 import { zerosLike } from "../graph/ops/fill.js";
 import { sumOfSquares } from "../graph/ops/reduce.js";
@@ -66,7 +67,11 @@ export interface UpdateUnit {
   readonly path: string;
   readonly parameters: readonly Parameter[];
   readonly shape: readonly number[];
-  readonly dtype: FloatDType;
+  /**
+   * What its gradient comes in, what the optimizer computes in and keeps for it: float32 for narrower parameters too, whose own type
+   * would lose small changes and overflow in squares; float64 for float64.
+   */
+  readonly dtype: "float32" | "float64";
   readonly learningRateScale: number;
   readonly weightDecay: number;
 }
@@ -79,15 +84,15 @@ const defaultGroups: readonly ParameterGroup[] = [{ match: (_path, parameter) =>
 /** The gradient is `gradient · scale`; the product is left to the optimizer, which multiplies by constants anyway. */
 export interface ClippedGradient {
   readonly gradient: Tensor;
-  /** A scalar, at most 1. */
+  /** A scalar of the unit's dtype, at most 1. */
   readonly scale: Tensor;
 }
 
 /** The new value is `value · kept + change`. */
 export interface UnitUpdate {
-  /** A scalar. Default 1. */
+  /** A scalar of the unit's dtype. Default 1. */
   readonly kept?: Tensor;
-  /** Of the unit's shape. */
+  /** Of the unit's shape and dtype. */
   readonly change: Tensor;
 }
 
@@ -113,11 +118,17 @@ export abstract class Optimizer {
     });
     const elements = this.trained.reduce((total, { parameter }) => total + elementCount(parameter.shape), 0);
     this.units = (flat ?? elements <= mostElementsAsVector) ? vectors(this.trained) : this.trained.map(single);
-    this.#accumulated = new Map(this.units.map((unit) => [unit, new Variable(unit.shape, { name: `accumulated.${unit.path}` })]));
+    this.#accumulated = new Map(
+      this.units.map((unit) => [unit, new Variable(unit.shape, { dtype: unit.dtype, name: `accumulated.${unit.path}` })]),
+    );
     this.#accumulatedWeight = new Variable([], { name: "accumulatedWeight" });
   }
 
-  /** Records what the optimizer's state for one unit becomes; returns what is done to its parameters. */
+  /**
+   * Records what the optimizer's state for one unit becomes; returns what is done to its parameters.
+   *
+   * @param learningRate a scalar of the unit's dtype
+   */
   protected abstract updateUnit(unit: UpdateUnit, gradient: ClippedGradient, learningRate: Tensor): UnitUpdate;
 
   /** Records what state that belongs to no unit becomes, such as the step count; called before the units. */
@@ -145,7 +156,7 @@ export abstract class Optimizer {
     const all =
       this.units.length < this.trained.length
         ? [...ofUnits.values()].sort((a, b) => lengthOf(a) - lengthOf(b))
-        : this.trained.map(({ parameter }) => gradients.get(parameter) as Tensor);
+        : [...ofUnits.values()];
     return this.#apply(ofUnits, all, options);
   }
 
@@ -154,10 +165,12 @@ export abstract class Optimizer {
    * earlier micro-steps. After `apply` the step equals one on all of it at once.
    */
   accumulate(loss: Tensor, { weight }: { readonly weight: Tensor }): void {
-    const gradients = this.#gradients(mul(loss, weight));
+    // The sum of a narrow loss over many tokens may not fit into its type: then each gradient is multiplied.
+    const late = loss.dtype !== weight.dtype;
+    const gradients = this.#gradients(late ? loss : mul(loss, weight));
     for (const [unit, gradient] of this.#ofUnits(gradients)) {
       const accumulator = this.#accumulated.get(unit) as Variable;
-      accumulator.assign(add(accumulator, gradient));
+      accumulator.assign(add(accumulator, late ? mul(gradient, cast(weight, unit.dtype)) : gradient));
     }
     this.#accumulatedWeight.assign(add(this.#accumulatedWeight, weight));
   }
@@ -168,7 +181,7 @@ export abstract class Optimizer {
     const gradients = new Map(
       [...this.#accumulated].map(([unit, accumulator]) => {
         accumulator.assign(zerosLike(accumulator));
-        return [unit, div(accumulator, total)];
+        return [unit, div(accumulator, cast(total, unit.dtype))];
       }),
     );
     this.#accumulatedWeight.assign(constant(0));
@@ -185,7 +198,10 @@ export abstract class Optimizer {
 
   #ofUnits(gradients: ReadonlyMap<Parameter, Tensor>): ReadonlyMap<UpdateUnit, Tensor> {
     return new Map(
-      this.units.map((unit) => [unit, join(unit.parameters.map((parameter) => gradients.get(parameter) as Tensor))]),
+      this.units.map((unit) => [
+        unit,
+        cast(join(unit.parameters.map((parameter) => gradients.get(parameter) as Tensor)), unit.dtype),
+      ]),
     );
   }
 
@@ -202,11 +218,13 @@ export abstract class Optimizer {
     const rate = learningRate instanceof Tensor ? learningRate : constant(learningRate);
     this.beginUpdate();
     for (const [unit, gradient] of gradients) {
-      const { kept, change } = this.updateUnit(unit, { gradient, scale }, rate);
+      const clipped = { gradient, scale: cast(scale, unit.dtype) };
+      const { kept, change } = this.updateUnit(unit, clipped, cast(rate, unit.dtype));
       // Parameters are not laid end to end: that would copy each before and after.
       const changes = takeApart(change, unit.parameters);
       unit.parameters.forEach((parameter, i) => {
-        parameter.assign(add(kept ? mul(parameter, kept) : parameter, changes[i] as Tensor));
+        const value = cast(parameter, unit.dtype);
+        parameter.assign(cast(add(kept ? mul(value, kept) : value, changes[i] as Tensor), parameter.dtype));
       });
     }
     return { gradientNorm };
@@ -214,8 +232,9 @@ export abstract class Optimizer {
 }
 
 const single = ({ path, parameter, learningRateScale, weightDecay }: Trained): UpdateUnit => {
-  const { shape, dtype } = parameter;
-  return { path, parameters: [parameter], shape, dtype: dtype as FloatDType, learningRateScale, weightDecay };
+  const { shape } = parameter;
+  const dtype = parameter.dtype === "float64" ? "float64" : "float32";
+  return { path, parameters: [parameter], shape, dtype, learningRateScale, weightDecay };
 };
 
 /** One unit for all that have the same element type and settings. */
@@ -259,5 +278,5 @@ function takeApart(value: Tensor, parameters: readonly Parameter[]): readonly Te
  * vector is the last). Added the other way round, the 29 M-parameter step of `bench train` holds 1 GB more.
  */
 function squaredNorm(gradients: readonly Tensor[]): Tensor {
-  return gradients.map((gradient) => sumOfSquares(gradient)).reduceRight((total, square) => add(square, total));
+  return gradients.map((gradient) => cast(sumOfSquares(gradient), "float32")).reduceRight((total, square) => add(square, total));
 }

@@ -13,6 +13,18 @@ const float = (shape: readonly number[], values?: readonly number[]): HostArray<
 /** Whatever a caller without a type checker may pass. */
 const untyped = (value: unknown): never => value as never;
 
+describe("numbers that do not fit", () => {
+  it("are refused by name: fractions, what is out of range, what is not finite", async () => {
+    await using program = compile(({ n, row }) => ({ n, row }), { n: int32(), row: uint8(2) }, { engine });
+    const feeds = { n: 1, row: [1, 2] };
+    for (const wrong of [{ n: 0.5 }, { n: 2 ** 31 }, { n: Number.NaN }, { row: [1, 256] }, { row: [-1, 0] }])
+      await expect(program({ ...feeds, ...wrong })).rejects.toMatchObject({
+        code: "DTYPE",
+        message: expect.stringMatching(new RegExp(`The input '${Object.keys(wrong)[0]}' .*cannot be stored as`)),
+      });
+  });
+});
+
 describe("feeds", () => {
   const program = compile(
     ({ x, y, rate }) => ({ z: x.add(y).mul(rate) }),

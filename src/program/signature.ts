@@ -2,7 +2,7 @@
 
 import { ArgumentError, DTypeError, TsumikiError } from "../errors.js";
 import { type Atom, addDims, asAtom, bindDim, type Dim, formatShape, isStatic, type Shape, symbol } from "../graph/dim.js";
-import { checkArray, type DType, encode, type TypedArray } from "../graph/dtype.js";
+import { checkArray, type DType, type TypedArray } from "../graph/dtype.js";
 import { elementCount, type HostArray } from "../graph/host-array.js";
 import { fromNested } from "../graph/leaves.js";
 
@@ -74,7 +74,7 @@ export function toArrays<S extends Signature>(signature: S, feeds: Feeds<S>): Ma
 function toArray(name: string, spec: InputSpec, feed: HostArray | NestedNumbers | number | undefined): HostArray {
   if (feed === undefined || feed === null)
     throw new TsumikiError("FEED", `The input '${name}' (${describeSpec(spec)}) was not fed.`);
-  if (typeof feed === "number") return { dtype: spec.dtype, shape: [], data: encode(spec.dtype, [feed]) } as HostArray;
+  if (typeof feed === "number") return nestedArray(name, spec, feed);
   if (Array.isArray(feed)) return nestedArray(name, spec, feed);
   const array = feed as HostArray;
   if (typeof feed !== "object" || ArrayBuffer.isView(feed) || !Array.isArray(array.shape))
@@ -94,10 +94,12 @@ function toArray(name: string, spec: InputSpec, feed: HostArray | NestedNumbers 
   return array;
 }
 
-function nestedArray(name: string, spec: InputSpec, rows: NestedNumbers): HostArray {
+function nestedArray(name: string, spec: InputSpec, rows: NestedNumbers | number): HostArray {
   try {
     return fromNested(rows, spec.dtype);
   } catch (cause) {
+    if (cause instanceof DTypeError)
+      throw new DTypeError(`The input '${name}' (${describeSpec(spec)}): ${cause.message}`, { cause });
     if (!(cause instanceof ArgumentError)) throw cause;
     throw new TsumikiError("FEED", `The input '${name}' (${describeSpec(spec)}): ${cause.message}`, { cause });
   }

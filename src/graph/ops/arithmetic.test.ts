@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
+import { evaluate } from "../../engine/reference/interpret.js";
 import { ArgumentError, DTypeError, ShapeError } from "../../errors.js";
 import { symbol } from "../dim.js";
 import { grad } from "../gradient.js";
 import { nodesOf } from "../graph.js";
+import { type HostArray, toNumbers } from "../host-array.js";
 import { constant, input } from "../leaves.js";
 import type { Tensor } from "../tensor.js";
 import { gradientProblems } from "../testing/finite-differences.js";
@@ -40,7 +42,34 @@ describe("two operands", () => {
   });
 });
 
+describe("numbers", () => {
+  it.each(["int64", "int32", "uint8"] as const)("that %s cannot hold are refused, and not cut", (dtype) => {
+    const x = input("x", dtype, [2]);
+    expect(() => mul(x, 0.5)).toThrow(/\(0.5\) cannot be stored as .*int.*cast the tensor to a float/);
+    for (const value of [1e19, -1e19, Number.NaN, Number.POSITIVE_INFINITY]) expect(() => add(x, value)).toThrow(DTypeError);
+    expect(() => where(greater(x, 0), x, 0.5)).toThrow(DTypeError);
+    expect(() => clamp(x, { min: 0.5 })).toThrow(DTypeError);
+    expect(mul(x, 2).dtype).toBe(dtype);
+  });
+
+  it("that a float would make infinite or 0 are refused; infinity itself is not", () => {
+    const half = input("x", "float16", [2]);
+    expect(() => mul(half, 1e6)).toThrow(/\(1000000\) cannot be stored as float16: it is too large/);
+    expect(() => mul(half, 1e-9)).toThrow(/\(1e-9\) would become 0 as float16/);
+    expect(() => constant([1, 1e39])).toThrow(DTypeError);
+    expect(add(half, Number.NEGATIVE_INFINITY).dtype).toBe("float16");
+    expect(mul(half, 0).dtype).toBe("float16");
+  });
+});
+
 describe("pow", () => {
+  it.each(["float16", "bfloat16"] as const)("has the gradient of its exponent, not of the exponent's bits: %s", (dtype) => {
+    const x = constant([1, 4], dtype);
+    const value = (tensor: Tensor) => Array.from(toNumbers(evaluate(graphOf([tensor]), new Map()).get("0") as HostArray));
+    expect(value(grad(sum(pow(x, 1.5)), [x])[0] as Tensor)).toEqual([1.5, 3]);
+    expect(value(grad(sum(pow(x, constant(2.5, dtype))), [x])[0] as Tensor)).toEqual([2.5, 20]);
+  });
+
   it.each([-2, -1, -0.5, 0.5, 1, 2, 3, 2.5])("raises to the constant %d", (exponent) => {
     const bases = [0.3, 1, 2.5];
     for (const [i, value] of numbers(pow(exact(bases), exponent)).entries())

@@ -1,7 +1,8 @@
 /** How elementwise operators are defined: one or two operands, broadcasting, and what a gradient needs to undo it. */
 
+import { DTypeError } from "../../errors.js";
 import { broadcastShapes, type Shape, sameDim } from "../dim.js";
-import type { DType } from "../dtype.js";
+import { type DType, isFloat, roundTo } from "../dtype.js";
 import type { ExampleMaker, OpExample, OperandRange } from "../example.js";
 import { constant, constantScalar } from "../leaves.js";
 import { applyOp, defineOp, type NoAttributes } from "../op.js";
@@ -13,7 +14,15 @@ import { reshape } from "./shape.js";
 /** A tensor, or a number that takes the dtype of the tensor it meets. */
 export type TensorLike = Tensor | number;
 
-export const asTensor = (value: TensorLike, dtype: DType): Tensor => (value instanceof Tensor ? value : constant(value, dtype));
+/** Throws a DTypeError when the dtype cannot hold the number, or would make 0 of it. */
+export function asTensor(value: TensorLike, dtype: DType): Tensor {
+  if (value instanceof Tensor) return value;
+  if (value !== 0 && isFloat(dtype) && roundTo(dtype, value) === 0)
+    throw new DTypeError(
+      `A number (${value}) would become 0 as ${dtype}, the dtype of the tensor it meets: cast the tensor to a wider float.`,
+    );
+  return constant(value, dtype);
+}
 
 /** Both operands as tensors; a number becomes a scalar of the other's dtype. */
 export function asOperands(a: TensorLike, b: TensorLike): [Tensor, Tensor] {

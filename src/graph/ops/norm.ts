@@ -9,9 +9,9 @@ import { onnxDType } from "../dtype.js";
 import type { OnnxValue } from "../onnx-face.js";
 import { defineOp, type ReferenceArray } from "../op.js";
 import type { Tensor } from "../tensor.js";
-import { add, div, mul, sub } from "./arithmetic.js";
+import { add, mul, sub } from "./arithmetic.js";
 import { isZero, unbroadcast } from "./elementwise.js";
-import { mean, numberOfElements } from "./reduce.js";
+import { divideByCount, mean } from "./reduce.js";
 import { fold } from "./reduction.js";
 import { map, zip } from "./reference-math.js";
 import { reshape } from "./shape.js";
@@ -44,7 +44,7 @@ function normShapes(x: Tensor, ...parameters: readonly (Tensor | undefined)[]): 
  * ∂factor/∂x = −factor² · normalized / size.
  */
 const withFactor = (stretch: Tensor, x: Tensor, factor: Tensor, dFactor: Tensor): Tensor =>
-  isZero(dFactor) ? stretch : add(stretch, div(mul(dFactor, factor), numberOfElements([x.size(-1)], x.dtype)));
+  isZero(dFactor) ? stretch : add(stretch, divideByCount(mul(dFactor, factor), [x.size(-1)]));
 
 /** The mean of each row, in float64. */
 function rowMean(x: ReferenceArray): ReferenceArray {

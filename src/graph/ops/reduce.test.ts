@@ -1,11 +1,15 @@
 import { describe, expect, it } from "vitest";
+import { evaluate } from "../../engine/reference/interpret.js";
 import { ShapeError } from "../../errors.js";
 import { symbol } from "../dim.js";
 import { grad } from "../gradient.js";
+import { type HostArray, toNumbers } from "../host-array.js";
 import { constant, input } from "../leaves.js";
 import type { Tensor } from "../tensor.js";
 import { gradientProblems } from "../testing/finite-differences.js";
 import { graphOf, inputsOf, numbersOf } from "../testing/values.js";
+import { mul } from "./arithmetic.js";
+import { zeros } from "./fill.js";
 import { all, any, max, mean, min, numberOfElements, prod, sum, variance } from "./reduce.js";
 import { logSumExp } from "./softmax.js";
 import { argMax, argMin, topK } from "./topk.js";
@@ -85,6 +89,15 @@ describe("any and all", () => {
       [0, 1, 1],
       [0, 0, 1],
     ]);
+  });
+});
+
+describe("means of narrow floats", () => {
+  it.each(["float16", "bfloat16"] as const)("divide gradients by numbers of elements beyond %s", (dtype) => {
+    const x = zeros([70_000], dtype);
+    const graph = graphOf(grad(mul(sum(mean(x)), 2 ** 10), [x]));
+    const values = toNumbers(evaluate(graph, new Map()).get("0") as HostArray);
+    expect((values[0] as number) / (2 ** 10 / 70_000)).toBeCloseTo(1, 2);
   });
 });
 

@@ -48,12 +48,9 @@ export const mean = defineReduction({
   name: "mean",
   gradient: ({ x, dy, axes }) =>
     broadcastTo(
-      div(
+      divideByCount(
         dy,
-        numberOfElements(
-          axes.map((axis) => x.size(axis)),
-          x.dtype,
-        ),
+        axes.map((axis) => x.size(axis)),
       ),
       x.shape,
     ),
@@ -129,4 +126,10 @@ export const all = (x: Tensor, options: ReduceOptions = {}): Tensor =>
 export function numberOfElements(shape: Shape, dtype: DType): Tensor {
   const count = productOf(shape);
   return isStatic(count) ? constant(count, dtype) : reshape(range(1, dtype, count), []);
+}
+
+/** x divided by the number of elements of a shape; narrow floats in float32, because not every number of elements is one of theirs. */
+export function divideByCount(x: Tensor, shape: Shape): Tensor {
+  const wide = x.dtype === "float16" || x.dtype === "bfloat16" ? cast(x, "float32") : x;
+  return cast(div(wide, numberOfElements(shape, wide.dtype)), x.dtype);
 }

@@ -12,7 +12,7 @@ import { applyOp, type OpDefinition, operators, type ReferenceArray } from "../o
 import type { Tensor } from "../tensor.js";
 import { casesOf, type OpCase } from "../testing/cases.js";
 import {
-  gradientDTypeProblems,
+  floatDTypeProblems,
   secondOrderProblems,
   shapeProblems,
   symbolicProblems,
@@ -80,7 +80,7 @@ describe("the checks", () => {
       ...product,
       vjp: ({ inputs: [a, b], gradients: [dy] }) => [b, a].map((x) => x && dy && mul(mul(dy, x), constant(1))),
     };
-    expect(() => gradientDTypeProblems(firstCase(wrong), "float16")).toThrow(/float16 and float32/);
+    expect(() => floatDTypeProblems(firstCase(wrong), "float16")).toThrow(/float16 and float32/);
   });
 
   it("notice a result that depends on how the sizes were given", () => {

@@ -2,6 +2,7 @@
 
 import { ArgumentError, DTypeError } from "../../errors.js";
 import { broadcastShapes } from "../dim.js";
+import { checkNumber } from "../dtype.js";
 import { applyOp, defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
 import { and, greaterEqual, lessEqual } from "./compare.js";
@@ -79,5 +80,6 @@ const clampOp = defineOp<{ readonly min: number; readonly max: number }>({
 export function clamp(x: Tensor, bounds: { readonly min?: number; readonly max?: number }): Tensor {
   const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = bounds;
   if (!(min <= max)) throw new ArgumentError(`clamp: the lower bound ${min} is above the upper bound ${max}.`);
+  for (const bound of [min, max]) if (Number.isFinite(bound)) checkNumber(x.dtype, bound, "clamp: a bound");
   return clampOp(x, { min, max });
 }

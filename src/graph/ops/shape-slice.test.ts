@@ -126,6 +126,6 @@ describe("pad", () => {
   it("refuses paddings that do not fit", () => {
     expect(() => pad(counting(2), [1, 1])).toThrow(/needs 1 paddings/);
     expect(() => pad(counting(2), [-1])).toThrow(/cannot be negative/);
-    expect(() => pad(input("x", "bool", [2]), [1], 2)).toThrow(/padded with 0 or 1/);
+    expect(() => pad(input("x", "bool", [2]), [1], 2)).toThrow(/\(2\) cannot be stored as bool/);
   });
 });

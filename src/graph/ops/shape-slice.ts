@@ -1,6 +1,6 @@
 /** Parts of a tensor, and tensors made of parts: slice, split, concat, pad. Sizes and positions may be symbolic. */
 
-import { ArgumentError, DTypeError, ShapeError } from "../../errors.js";
+import { ArgumentError, ShapeError } from "../../errors.js";
 import {
   addDims,
   ceilDivDims,
@@ -14,6 +14,7 @@ import {
   sameDim,
   subDims,
 } from "../dim.js";
+import { checkNumber } from "../dtype.js";
 import { defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
 import { generate, offsetOf, stridesOf } from "./reference-math.js";
@@ -279,8 +280,7 @@ export function pad(x: Tensor, paddings: readonly Padding[], value = 0): Tensor 
     throw new ArgumentError(
       `pad: ${x.describe()} needs ${x.rank} paddings, one for each axis, but ${paddings.length} were given.`,
     );
-  if (x.dtype === "bool" && value !== 0 && value !== 1)
-    throw new DTypeError(`pad: a bool tensor is padded with 0 or 1, but ${value} was given.`);
+  checkNumber(x.dtype, value, "pad: the value");
   const pairs = paddings.map((padding) => (Array.isArray(padding) ? padding : [padding, padding]) as readonly [Dim, Dim]);
   if (pairs.every(([before, after]) => before === 0 && after === 0)) return x;
   return padOp(x, { before: pairs.map(([before]) => before), after: pairs.map(([, after]) => after), value });

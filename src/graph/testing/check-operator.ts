@@ -62,13 +62,17 @@ export function symbolicProblems(cases: readonly OpCase[]): readonly string[] {
   });
 }
 
+/** By how much values of a dtype may be off, relative to the largest: some roundings. */
+const roundings: Readonly<Record<FloatDType, number>> = { float64: 1e-12, float32: 1e-5, float16: 2e-2, bfloat16: 1e-1 };
+
 /**
- * Gradients have the dtype of their operand, whichever float that is, and operators build them without mixing dtypes.
- * An example that does not take the dtype (a loop's body has dtypes of its own) has nothing to check.
+ * Results and gradients have the values of an exact run, up to rounding, whichever float the operands are; gradients have the
+ * dtype of their operand, and operators build them without mixing dtypes. An example that does not take the dtype (a loop's body
+ * has dtypes of its own) has nothing to check.
  */
-export function gradientDTypeProblems(testCase: OpCase, float: FloatDType): readonly string[] {
+export function floatDTypeProblems(testCase: OpCase, float: FloatDType): readonly string[] {
+  if (!takes(testCase, float)) return [];
   const wrt = differentiableInputs(testCase);
-  if (wrt.length === 0 || !takes(testCase, float)) return [];
   const graph = gradientGraph(testCase, { float });
   const inputs = drawInputs(testCase, gradientGraph(testCase));
   const converted = new Map(
@@ -79,12 +83,25 @@ export function gradientDTypeProblems(testCase: OpCase, float: FloatDType): read
     }),
   );
   const values = evaluate(graph, converted);
-  return wrt.flatMap((name) => {
-    const { dtype } = values.get(`grad:${name}`) ?? {};
-    const expected = graph.inputs.get(name)?.dtype;
-    return dtype === expected ? [] : [`the gradient by ${name} is ${dtype}, but the operand is ${expected}`];
+  const exact = evaluate(
+    gradientGraph(testCase, { float: "float64" }),
+    new Map([...converted].map(([name, array]) => [name, isFloat(array.dtype) ? asFloat64(array) : array])),
+    { exact: true },
+  );
+  return [...values].flatMap(([name, value]) => {
+    const expected = exact.get(name) as HostArray;
+    const wrongDType = wrt
+      .filter((operand) => name === `grad:${operand}`)
+      .map((operand) => graph.inputs.get(operand)?.dtype)
+      .filter((dtype) => dtype !== value.dtype)
+      .map((dtype) => `${name} is ${value.dtype}, but the operand is ${dtype}`);
+    const comparable = isFloat(value.dtype) ? asFloat64(value) : value;
+    const found = value.dtype === float ? difference(comparable, expected, roundings[float]) : undefined;
+    return found ? [...wrongDType, `${name} in ${float}: ${found}`] : wrongDType;
   });
 }
+
+const asFloat64 = (array: HostArray): HostArray => fromNumbers("float64", array.shape, toNumbers(array));
 
 function takes(testCase: OpCase, float: FloatDType): boolean {
   try {
