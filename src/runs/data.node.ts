@@ -14,8 +14,8 @@ import { cachedTokens, contentHash } from "../data/tokens/token-cache.node.js";
 import type { TokenDocuments } from "../data/tokens/token-documents.js";
 import { TsumikiError } from "../errors.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
-import type { Recipe } from "./recipe.js";
 import type { Reporter } from "../train/reporter.js";
+import type { Recipe } from "./recipe.js";
 
 /** What ends each document where there are several. */
 export const endOfText = "<|endoftext|>";

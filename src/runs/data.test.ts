@@ -5,9 +5,9 @@ import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openTokenFile } from "../data/index.js";
 import { loadTokenizer } from "../tokenizer/index.js";
-import { type RecipeInput, runTraining } from "./index.js";
 import { silentReporter } from "../train/reporter.js";
 import { RunDirectory } from "./directory.node.js";
+import { type RecipeInput, runTraining } from "./index.js";
 
 let folder: string;
 beforeEach(async () => {

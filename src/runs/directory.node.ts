@@ -25,7 +25,6 @@ import { dirname, join, resolve } from "node:path";
 import * as z from "zod";
 import { ArgumentError } from "../errors.js";
 import { syncFolder, writeFileAtomically } from "../files/atomic.node.js";
-import { readJsonFile, writeJsonFile } from "./json-file.node.js";
 import {
   bestOf,
   type Checkpoint,
@@ -41,6 +40,7 @@ import {
   stepOfName,
 } from "./checkpoints.node.js";
 import { type RunEngine, recordEngine, runEnginesSchema } from "./engines.node.js";
+import { readJsonFile, writeJsonFile } from "./json-file.node.js";
 import { appendRow, cutMetricsAfter, type MetricsRow, readMetrics } from "./metrics.node.js";
 
 export type { Checkpoint, CheckpointFiles, MetricsRow, RunEngine, SaveCheckpointOptions };

@@ -7,11 +7,11 @@ import type { DownloadOptions } from "../hub/download.node.js";
 import type { CausalLM } from "../models/causal-lm.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { type TrainingProgress, trainTokenizer } from "../tokenizer/train.js";
-import type { Recipe } from "./recipe.js";
 import type { Reporter } from "../train/reporter.js";
 import { endOfText, packedTexts, type RunData, type RunTexts, textsOf } from "./data.node.js";
 import { describeRunEngine, type RunEngine } from "./engines.node.js";
 import { modelMakerOf } from "./model.node.js";
+import type { Recipe } from "./recipe.js";
 import { openTokenizerOf } from "./trained-model.node.js";
 
 export interface Ingredients {

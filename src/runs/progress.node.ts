@@ -1,9 +1,9 @@
 /** How far a run has come, from its directory alone. */
 
-import { type Recipe, savedRecipeSchema } from "./recipe.js";
+import type { ValidationMetrics } from "../train/trainer.js";
 import { entriesOf } from "./checkpoints.node.js";
 import { RunDirectory } from "./directory.node.js";
-import type { ValidationMetrics } from "../train/trainer.js";
+import { type Recipe, savedRecipeSchema } from "./recipe.js";
 
 export interface RunProgress {
   readonly recipe: Recipe;

@@ -1,7 +1,14 @@
 /** A progress bar on a terminal, with messages above it (Node). */
 
 import { MultiBar, SingleBar } from "cli-progress";
-import { plainReporter, preparationLine, progressLine, type Reporter, type StepReport, timeLeftEstimate } from "../train/reporter.js";
+import {
+  plainReporter,
+  preparationLine,
+  progressLine,
+  type Reporter,
+  type StepReport,
+  timeLeftEstimate,
+} from "../train/reporter.js";
 
 /** A stream that may be a terminal: `process.stderr`, `process.stdout`. */
 export type TerminalStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };

@@ -14,19 +14,19 @@ import { loadModel, saveConfig, saveModel } from "../models/saved-model.node.js"
 import type { Precision } from "../onnx/passes/precision.js";
 import { loadTokenizer } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
-import { controlsShown } from "./control-pictures.js";
-import { writeJsonFile } from "./json-file.node.js";
-import { lossCurveSvg } from "./loss-curve.js";
-import { parseRecipe, type Recipe, type RecipeInput, savedRecipeSchema } from "./recipe.js";
-import { describeChange, recipeChanges } from "./recipe-changes.js";
 import { type Reporter, silentReporter } from "../train/reporter.js";
+import { train } from "../train/train.js";
+import type { Trainer, ValidationMetrics } from "../train/trainer.js";
+import { controlsShown } from "./control-pictures.js";
 import { type Checkpoint, compiledProgramsOf, RunDirectory } from "./directory.node.js";
 import { checkEngineChange, engineAsBefore, runEngineOf } from "./engines.node.js";
 import { describeIngredients, type Ingredients, ingredientsOf } from "./ingredients.node.js";
+import { writeJsonFile } from "./json-file.node.js";
 import { lockRun } from "./lock.node.js";
+import { lossCurveSvg } from "./loss-curve.js";
 import { lastValidation } from "./progress.node.js";
-import { train } from "../train/train.js";
-import type { Trainer, ValidationMetrics } from "../train/trainer.js";
+import { parseRecipe, type Recipe, type RecipeInput, savedRecipeSchema } from "./recipe.js";
+import { describeChange, recipeChanges } from "./recipe-changes.js";
 
 /** Continues a prompt, piece by piece: `generate` of tsumiki/generate. */
 export type Generate = (

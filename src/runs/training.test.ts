@@ -10,9 +10,9 @@ import { exportGguf } from "../gguf/index.js";
 import { toNumbers } from "../graph/host-array.js";
 import { loadModel } from "../models/index.js";
 import { loadTokenizer } from "../tokenizer/index.js";
-import { type RecipeInput, type RunTrainingOptions, runTraining } from "./index.js";
 import { type Reporter, silentReporter } from "../train/reporter.js";
 import { RunDirectory } from "./directory.node.js";
+import { type RecipeInput, type RunTrainingOptions, runTraining } from "./index.js";
 
 let folder: string;
 let directory: string;
