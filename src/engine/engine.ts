@@ -69,7 +69,9 @@ export interface Engine {
   read(buffer: EngineBuffer): Promise<HostArray>;
   release(buffer: EngineBuffer): Promise<void>;
   load(model: ModelSource): Promise<LoadedModel>;
-  /** Frees everything; the engine cannot be used afterwards. */
+  /** Has a task run when the engine is about to close, while it can still be used: to move out what nothing else holds. */
+  beforeClose(task: () => Promise<void>): void;
+  /** Waits for what is under way and frees everything; the engine cannot be used afterwards. A second call waits for the first. */
   close(): Promise<void>;
 }
 

@@ -78,6 +78,11 @@ export class Variable extends Tensor {
     trace.updates.set(this, value);
   }
 
+  /** Who holds the newest value, when it is not in host memory. */
+  get home(): VariableHome | undefined {
+    return this.#home;
+  }
+
   /** Chooses the seed of the initial value. Without effect once the variable has a value. */
   seedInitialValue(seed: number): void {
     this.#seed = seed;
@@ -106,7 +111,10 @@ export class Variable extends Tensor {
     return this.#value;
   }
 
-  /** Replaces the value. */
+  /**
+   * Replaces the value. Runs that begin from now on see it, also those that were asked for before and still wait for their turn. One
+   * that is under way has read the older value; what it assigns to this variable is dropped, so that a write is never lost.
+   */
   write(value: HostArray): void {
     if (value.dtype !== this.dtype || !sameShape(value.shape, this.shape))
       throw new ShapeError(`${this.describe()} cannot take ${value.dtype}${formatShape(value.shape)}.`);
@@ -123,6 +131,13 @@ export class Variable extends Tensor {
     this.#home = home;
     this.#value = undefined;
     this.version++;
+  }
+
+  /** The same value is kept elsewhere from now on: with an engine, or in host memory again. Its version stays. */
+  relocate(to: VariableHome | HostArray): void {
+    const inMemory = "data" in to;
+    this.#home = inMemory ? undefined : to;
+    this.#value = inMemory ? to : undefined;
   }
 
   #initialValue(): HostArray {

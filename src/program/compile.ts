@@ -172,8 +172,10 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
     return printGraph(this.#example().graph);
   }
 
-  async run(feeds: Feeds<S>, options: RunOptions<Results<R>>): Promise<Results<R> & Inside> {
+  async run(feeds: Feeds<S>, given: RunOptions<Results<R>>): Promise<Results<R> & Inside> {
     const called = performance.now();
+    // The call may have to wait: what the caller does to its objects meanwhile is no part of it.
+    const options = { ...given, ...(given.fetch && { fetch: [...given.fetch] }) };
     const { arrays, bindings } = this.#bind(feeds);
     const checked = performance.now();
     return this.#enqueue(async (engine) => {
@@ -207,9 +209,10 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
 
   async firstNotFinite(feeds: Feeds<S>, options: Pick<RunOptions, "step" | "microStep"> = {}): Promise<NotFinite | undefined> {
     const { arrays, bindings } = this.#bind(feeds);
-    return this.#enqueue((engine) => {
+    return this.#enqueue(async (engine) => {
       const { graph } = this.#specialized(bindings, []);
-      return firstNotFinite(graph, engine, arrays, bindings, this.#noiseKey(options));
+      const precision = await choosePrecision(engine, this.#options.precision ?? "fp32");
+      return firstNotFinite({ graph, engine, precision, feeds: arrays, bindings, noiseKey: this.#noiseKey(options) });
     });
   }
 
@@ -232,11 +235,13 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
     this.#released = true;
     const engine = await this.#engine?.catch(() => undefined);
     if (!engine) return; // nothing was compiled
-    // Calls that came before end first.
-    await stateStore(engine).enqueue(async () => {
+    const free = async () => {
       for (const variant of this.#variants.values()) await variant.release();
       this.#variants.clear();
-    });
+    };
+    // Calls that came before end first. An engine that is closed has freed its models.
+    const store = stateStore(engine);
+    await (store.isClosing ? this.#variants.clear() : store.enqueue(free));
   }
 
   /**

@@ -10,6 +10,7 @@ import { abs } from "../graph/ops/arithmetic.js";
 import { less } from "../graph/ops/compare.js";
 import { all } from "../graph/ops/reduce.js";
 import type { Tensor } from "../graph/tensor.js";
+import { optimize, type Precision } from "../onnx/passes/index.js";
 import type { ProgramGraph } from "./build.js";
 import { drawNoise, type NoiseKey } from "./noise.js";
 import { stateStore } from "./store.js";
@@ -21,17 +22,28 @@ export interface NotFinite {
   readonly module: string;
 }
 
+export interface Diagnosis {
+  readonly graph: ProgramGraph;
+  readonly engine: Engine;
+  /** That of the run which is looked into: other roundings may be finite where these are not, and the other way round. */
+  readonly precision: Precision;
+  readonly feeds: ReadonlyMap<string, HostArray>;
+  readonly bindings: ReadonlyMap<Atom, number>;
+  readonly noiseKey: NoiseKey;
+}
+
 /**
  * The first value that is not finite although all before it are; `undefined` when all are finite. Reads the state: call it
  * from a task of the store's queue.
  */
-export async function firstNotFinite(
-  graph: ProgramGraph,
-  engine: Engine,
-  feeds: ReadonlyMap<string, HostArray>,
-  bindings: ReadonlyMap<Atom, number>,
-  noiseKey: NoiseKey,
-): Promise<NotFinite | undefined> {
+export async function firstNotFinite({
+  graph,
+  engine,
+  precision,
+  feeds,
+  bindings,
+  noiseKey,
+}: Diagnosis): Promise<NotFinite | undefined> {
   const watched = nodesOf(graph.outputs.values())
     .flatMap((node) => node.outputs)
     .filter((tensor) => isFloat(tensor.dtype) && tensor.node.op.name !== "constant");
@@ -40,7 +52,7 @@ export async function firstNotFinite(
     watched.map((tensor, i): [string, Tensor] => [`finite:${i}`, all(less(abs(tensor), Number.POSITIVE_INFINITY))]),
   );
   const probe = { inputs: graph.inputs, outputs };
-  const model = await engine.load(modelSource(engine, probe));
+  const model = await engine.load(modelSource(engine, optimize(probe, precision)));
   const own: EngineBuffer[] = [];
   try {
     const inputs = new Map<string, EngineBuffer>();

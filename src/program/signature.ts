@@ -55,7 +55,7 @@ export function symbolicShapes(signature: Signature): ReadonlyMap<string, Shape>
   return new Map(Object.entries(signature).map(([name, spec]) => [name, spec.sizes.map(dim)]));
 }
 
-/** Feeds as arrays of the signature's dtypes; shapes are not checked yet. */
+/** Copies of the feeds as arrays of the signature's dtypes; shapes are not checked yet. */
 export function toArrays<S extends Signature>(signature: S, feeds: Feeds<S>): Map<string, HostArray> {
   const unknown = Object.keys(feeds).filter((name) => !Object.hasOwn(signature, name));
   if (unknown.length)
@@ -91,7 +91,7 @@ function toArray(name: string, spec: InputSpec, feed: HostArray | NestedNumbers 
       "FEED",
       `The input '${name}' says shape ${formatShape(array.shape)}, but holds ${array.data.length} elements.`,
     );
-  return array;
+  return { dtype: array.dtype, shape: [...array.shape], data: array.data.slice() } as HostArray;
 }
 
 function nestedArray(name: string, spec: InputSpec, rows: NestedNumbers | number): HostArray {

@@ -305,6 +305,7 @@ describe("state", () => {
           release: () => model.release(),
         };
       },
+      beforeClose: () => undefined,
       close: () => reference.close(),
     };
     const count = variableOf("count", 0);

@@ -5,6 +5,7 @@
  */
 
 import type { Engine, EngineBuffer } from "../engine/engine.js";
+import { TsumikiError } from "../errors.js";
 import type { HostArray } from "../graph/host-array.js";
 import type { Variable, VariableHome } from "../graph/variable.js";
 
@@ -15,32 +16,67 @@ class Entry implements VariableHome {
   /** The version of the variable that `current` holds. */
   version = -1;
   readonly #engine: Engine;
+  readonly #reads = new Set<Promise<HostArray>>();
 
   constructor(engine: Engine, current: EngineBuffer) {
     this.#engine = engine;
     this.current = current;
   }
 
-  read(): Promise<HostArray> {
-    return this.#engine.read(this.current);
+  async read(): Promise<HostArray> {
+    const reading = this.#engine.read(this.current);
+    this.#reads.add(reading);
+    try {
+      return await reading;
+    } finally {
+      this.#reads.delete(reading);
+    }
+  }
+
+  /** Waits until nobody reads any of the buffers: call it before one of them is written to or freed. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#reads);
+  }
+
+  async free(): Promise<void> {
+    await this.settled();
+    for (const buffer of [this.current, this.spare]) if (buffer) await this.#engine.release(buffer);
   }
 }
 
 export class StateStore {
   readonly #engine: Engine;
   readonly #entries = new WeakMap<Variable, Entry>();
+  /** The same, to go through; a variable that nobody holds any more is forgotten. */
+  readonly #held = new Map<Entry, WeakRef<Variable>>();
   readonly #forgotten: FinalizationRegistry<Entry>;
   #queue: Promise<unknown> = Promise.resolve();
+  #closing = false;
 
   constructor(engine: Engine) {
     this.#engine = engine;
     this.#forgotten = new FinalizationRegistry((entry) => {
-      for (const buffer of [entry.current, entry.spare]) if (buffer) void engine.release(buffer).catch(() => undefined);
+      this.#held.delete(entry);
+      entry.free().catch(() => undefined); // the engine was closed, or its device is lost: there is nothing left to free
     });
+    engine.beforeClose(() => this.#close());
   }
 
-  /** Runs tasks that touch the state one after another, in the order in which they were asked for. */
+  /** Whether the engine is being closed or was: no more tasks are taken. */
+  get isClosing(): boolean {
+    return this.#closing;
+  }
+
+  /**
+   * Runs tasks that touch the state one after another, in the order in which they were asked for.
+   *
+   * @throws TsumikiError RELEASED when the engine is being closed or was
+   */
   enqueue<R>(task: () => Promise<R>): Promise<R> {
+    if (this.#closing)
+      return Promise.reject(
+        new TsumikiError("RELEASED", `The engine ${this.#engine.name} was closed: its programs cannot run any more.`),
+      );
     const result = this.#queue.then(task);
     this.#queue = result.catch(() => undefined);
     return result;
@@ -52,34 +88,66 @@ export class StateStore {
     const { version } = variable; // a value that is written while this one is on its way is for the next time
     if (entry?.version === version) return entry.current;
     // The initial value is made here when the variable has none yet.
-    const value = await variable.read();
-    if (entry) await this.#engine.write(entry.current, value);
-    else {
+    const value = variable.home ? await variable.home.read() : variable.hostValue();
+    if (entry) {
+      await entry.settled();
+      await this.#engine.write(entry.current, value);
+    } else {
       entry = new Entry(this.#engine, await this.#engine.upload(value));
       this.#entries.set(variable, entry);
+      this.#held.set(entry, new WeakRef(variable));
       this.#forgotten.register(variable, entry, entry);
     }
     entry.version = version;
+    // One copy is enough: that in host memory goes. What lies in a file stays there.
+    if (!variable.home && variable.version === version) variable.relocate(entry);
     return entry.current;
   }
 
   /** A buffer for the next value; call after `current`. */
   async spare(variable: Variable): Promise<EngineBuffer> {
     const entry = this.#entry(variable);
+    await entry.settled();
     entry.spare ??= await this.#engine.allocate(variable.dtype, variable.shape);
     return entry.spare;
   }
 
-  /** The value that a run has put into `buffer` becomes the current one. */
-  commit(variable: Variable, buffer: EngineBuffer): void {
-    const entry = this.#entry(variable);
-    const { spare } = entry;
-    entry.spare = entry.current;
-    entry.current = buffer;
-    // An engine that cannot fill the spare buffer gives another one back.
-    if (spare && spare !== buffer) void this.#engine.release(spare);
-    variable.moveTo(entry);
-    entry.version = variable.version;
+  /**
+   * The values that a run has put into buffers become the current ones, all or none. A variable that the host has written to
+   * since the run began keeps what was written.
+   *
+   * @throws TsumikiError STATE when another engine has updated one of the variables meanwhile
+   */
+  async commit(updates: ReadonlyMap<Variable, EngineBuffer>): Promise<void> {
+    const overwritten = new Set<Variable>();
+    for (const variable of updates.keys()) {
+      if (this.#entry(variable).version === variable.version) continue;
+      overwritten.add(variable);
+      if (!(variable.home instanceof Entry)) continue;
+      await this.discard(updates);
+      throw new TsumikiError(
+        "STATE",
+        `${variable.describe()} was updated by programs of two engines at the same time. Wait for one before the other is called.`,
+      );
+    }
+    for (const [variable, buffer] of updates) {
+      const entry = this.#entry(variable);
+      const { spare } = entry;
+      if (overwritten.has(variable)) entry.spare = buffer;
+      else {
+        entry.spare = entry.current;
+        entry.current = buffer;
+        variable.moveTo(entry);
+        entry.version = variable.version;
+      }
+      // An engine that cannot fill the spare buffer gives another one back.
+      if (spare && spare !== buffer) await this.#engine.release(spare);
+    }
+  }
+
+  /** Forgets values that a run has put into buffers. */
+  async discard(updates: ReadonlyMap<Variable, EngineBuffer>): Promise<void> {
+    for (const [variable, buffer] of updates) if (buffer !== this.#entry(variable).spare) await this.#engine.release(buffer);
   }
 
   /** Moves values that only this engine holds back to host memory and frees the buffers. */
@@ -87,11 +155,24 @@ export class StateStore {
     for (const variable of variables) {
       const entry = this.#entries.get(variable);
       if (!entry) continue;
-      if (entry.version === variable.version) variable.write(await entry.read());
+      if (variable.home === entry) {
+        const value = await entry.read();
+        // Meanwhile it may have been written to.
+        if (variable.home === entry) variable.relocate(value);
+      }
       this.#entries.delete(variable);
+      this.#held.delete(entry);
       this.#forgotten.unregister(entry);
-      for (const buffer of [entry.current, entry.spare]) if (buffer) await this.#engine.release(buffer);
+      await entry.free();
     }
+  }
+
+  /** Lets the calls made so far end, takes no more, and brings home what only the engine holds. */
+  async #close(): Promise<void> {
+    this.#closing = true;
+    await this.#queue;
+    const variables = [...this.#held.values()].map((reference) => reference.deref());
+    await this.release(variables.filter((variable) => variable !== undefined));
   }
 
   #entry(variable: Variable): Entry {

@@ -95,12 +95,8 @@ export class Variant {
     try {
       accepted = accept(results);
     } finally {
-      for (const [name, variable] of this.#graph.updates) {
-        const buffer = produced.get(name) as EngineBuffer;
-        if (accepted) this.#store.commit(variable, buffer);
-        // An engine that cannot fill the spare buffer has made another one.
-        else if (buffer !== outputs.get(name)) await this.#engine.release(buffer);
-      }
+      const updates = new Map([...this.#graph.updates].map(([name, variable]) => [variable, produced.get(name) as EngineBuffer]));
+      await (accepted ? this.#store.commit(updates) : this.#store.discard(updates));
     }
     return { results, engineSeconds };
   }

@@ -11,6 +11,7 @@ import { elementCount, type HostArray, hostArray } from "../../graph/host-array.
 import { input } from "../../graph/leaves.js";
 import { bytesOf, copyOf, notOwned } from "../buffers.js";
 import type { Device, Engine, EngineBuffer, LoadedModel, Lowering, ModelSource } from "../engine.js";
+import { Lifecycle } from "../lifecycle.js";
 import { modelSource } from "../model-source.js";
 import { engineError } from "./errors.js";
 
@@ -90,7 +91,7 @@ class SessionEngine implements Engine {
   readonly #sessions = new Set<InferenceSession>();
   /** ONNX Runtime's WebAssembly can do one thing at a time. */
   #queue: Promise<unknown> = Promise.resolve();
-  #closed = false;
+  readonly #lifecycle: Lifecycle;
 
   constructor(options: SessionEngineOptions, runtime: Runtime) {
     this.name = options.name;
@@ -100,6 +101,7 @@ class SessionEngine implements Engine {
     this.lowering = options.lowering;
     this.#options = options;
     this.#runtime = runtime;
+    this.#lifecycle = new Lifecycle(options.name);
   }
 
   async allocate(dtype: DType, shape: readonly number[]): Promise<EngineBuffer> {
@@ -148,12 +150,14 @@ class SessionEngine implements Engine {
   async load(source: ModelSource): Promise<LoadedModel> {
     this.#checkOpen();
     const session = await this.#exclusively(async () => {
+      this.#checkOpen();
       const { model, options } = await this.#options.sessionSource(source);
-      return this.#runtime.InferenceSession.create(model, options);
+      const made = await this.#runtime.InferenceSession.create(model, options);
+      this.#sessions.add(made); // before `close`, which waits for this, looks for what it has to free
+      return made;
     }).catch((error: unknown) => {
       throw engineError(this.name, "refused the model", error);
     });
-    this.#sessions.add(session);
     const inputNames = new Set(session.inputNames);
     const outputNames = new Set(session.outputNames);
     return {
@@ -172,12 +176,17 @@ class SessionEngine implements Engine {
     };
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
-    for (const buffer of [...this.#buffers]) await this.release(buffer);
-    const sessions = [...this.#sessions];
-    this.#sessions.clear();
-    for (const session of sessions) await this.#exclusively(() => session.release());
+  beforeClose(task: () => Promise<void>): void {
+    this.#lifecycle.beforeClose(task);
+  }
+
+  close(): Promise<void> {
+    return this.#lifecycle.close(async () => {
+      await this.#queue;
+      for (const buffer of [...this.#buffers]) await this.release(buffer);
+      for (const session of this.#sessions) await session.release();
+      this.#sessions.clear();
+    });
   }
 
   async #run(
@@ -258,7 +267,7 @@ class SessionEngine implements Engine {
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new TsumikiError("RELEASED", `The engine ${this.name} was used after it was closed.`);
+    this.#lifecycle.checkOpen();
   }
 
   #exclusively<R>(task: () => Promise<R>): Promise<R> {

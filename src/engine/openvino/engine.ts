@@ -11,6 +11,7 @@ import { allocate, checkArray, type DType } from "../../graph/dtype.js";
 import { type HostArray, hostArray } from "../../graph/host-array.js";
 import { bytesOf, notOwned } from "../buffers.js";
 import type { Engine, EngineBuffer, LoadedModel, ModelSource } from "../engine.js";
+import { Lifecycle } from "../lifecycle.js";
 import type { Handle, OpenVino, OperatorProfile } from "./c-api.js";
 import { HostBuffer } from "./host-buffer.js";
 import { findOpenVino } from "./library.node.js";
@@ -81,7 +82,7 @@ class OpenVinoEngine implements Engine {
   readonly #models = new Set<OpenVinoModel>();
   /** A request runs once at a time, and two at a time would share the same processors. */
   #queue: Promise<unknown> = Promise.resolve();
-  #closed = false;
+  readonly #lifecycle = new Lifecycle("openvino");
 
   constructor(
     library: OpenVino,
@@ -132,10 +133,12 @@ class OpenVinoEngine implements Engine {
 
   async load(source: ModelSource): Promise<LoadedModel> {
     this.#checkOpen();
-    const model = await this.#exclusively(() =>
-      OpenVinoModel.load(this.#library, this.#core, source, this.#properties, this.#cache),
-    );
-    this.#models.add(model);
+    const model = await this.#exclusively(async () => {
+      this.#checkOpen();
+      const made = await OpenVinoModel.load(this.#library, this.#core, source, this.#properties, this.#cache);
+      this.#models.add(made); // before `close`, which waits for this, looks for what it has to free
+      return made;
+    });
     const loaded: LoadedModel = {
       run: async (inputs, outputs) => {
         this.#checkOpen();
@@ -153,12 +156,17 @@ class OpenVinoEngine implements Engine {
     return loaded;
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
-    await this.#queue;
-    for (const model of this.#models) model.release();
-    this.#models.clear();
-    for (const buffer of [...this.#buffers]) await this.release(buffer);
+  beforeClose(task: () => Promise<void>): void {
+    this.#lifecycle.beforeClose(task);
+  }
+
+  close(): Promise<void> {
+    return this.#lifecycle.close(async () => {
+      await this.#queue;
+      for (const model of this.#models) model.release();
+      this.#models.clear();
+      for (const buffer of [...this.#buffers]) await this.release(buffer);
+    });
   }
 
   #keep(dtype: DType, shape: readonly number[]): HostBuffer {
@@ -175,7 +183,7 @@ class OpenVinoEngine implements Engine {
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new TsumikiError("RELEASED", "The engine openvino was used after it was closed.");
+    this.#lifecycle.checkOpen();
   }
 
   #exclusively<R>(task: () => Promise<R>): Promise<R> {

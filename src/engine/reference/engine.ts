@@ -7,6 +7,7 @@ import { allocate, bytesPerElement, type DType, encode, view } from "../../graph
 import { elementCount, type HostArray, hostArray, toNumbers } from "../../graph/host-array.js";
 import { copyOf, notOwned } from "../buffers.js";
 import { type Engine, type EngineBuffer, type LoadedModel, type ModelSource, noLowering } from "../engine.js";
+import { Lifecycle } from "../lifecycle.js";
 import { evaluate } from "./interpret.js";
 
 export interface ReferenceEngineOptions {
@@ -27,7 +28,7 @@ class ReferenceEngine implements Engine {
   readonly #exact: boolean;
   /** Buffers that have not been released. */
   readonly #buffers = new Set<EngineBuffer>();
-  #closed = false;
+  readonly #lifecycle = new Lifecycle("reference");
 
   constructor(exact: boolean) {
     this.#exact = exact;
@@ -75,6 +76,7 @@ class ReferenceEngine implements Engine {
       const data = view(dtype, bytes.buffer, 0, value.length / bytesPerElement(dtype));
       constants.set(name, asDType(hostArray(dtype, tensor.shape as readonly number[], data), tensor.dtype));
     }
+    this.#checkOpen(); // files take a while
 
     let released = false;
     return {
@@ -103,13 +105,16 @@ class ReferenceEngine implements Engine {
     };
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
-    this.#buffers.clear();
+  beforeClose(task: () => Promise<void>): void {
+    this.#lifecycle.beforeClose(task);
+  }
+
+  close(): Promise<void> {
+    return this.#lifecycle.close(async () => this.#buffers.clear());
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new TsumikiError("RELEASED", "The reference engine was used after it was closed.");
+    this.#lifecycle.checkOpen();
   }
 
   #keep(array: HostArray): EngineBuffer {

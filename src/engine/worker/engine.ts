@@ -9,6 +9,7 @@ import type { DType } from "../../graph/dtype.js";
 import type { HostArray } from "../../graph/host-array.js";
 import { copyOf, notOwned } from "../buffers.js";
 import type { Device, Engine, EngineBuffer, LoadedModel, Lowering, ModelSource } from "../engine.js";
+import { Lifecycle } from "../lifecycle.js";
 import { type EngineOptions, loweringOf } from "../registry.js";
 import {
   type BufferTicket,
@@ -111,7 +112,7 @@ class WorkerEngine implements Engine {
   readonly lowering: Lowering;
   readonly #connection: Connection;
   readonly #tickets = new WeakMap<EngineBuffer, number>();
-  #closed = false;
+  readonly #lifecycle: Lifecycle;
 
   constructor(connection: Connection, { name, device, version, threads }: ReturnType<Calls["create"]>, lowering: Lowering) {
     this.#connection = connection;
@@ -120,6 +121,7 @@ class WorkerEngine implements Engine {
     this.version = version;
     this.threads = threads;
     this.lowering = lowering;
+    this.#lifecycle = new Lifecycle(name);
   }
 
   async allocate(dtype: DType, shape: readonly number[]): Promise<EngineBuffer> {
@@ -142,7 +144,7 @@ class WorkerEngine implements Engine {
 
   async release(buffer: EngineBuffer): Promise<void> {
     const id = this.#tickets.get(buffer);
-    if (id === undefined || this.#closed) return;
+    if (id === undefined || this.#lifecycle.isClosed) return;
     this.#tickets.delete(buffer);
     await this.#connection.call("release", [id]);
   }
@@ -160,19 +162,23 @@ class WorkerEngine implements Engine {
         return new Map(produced.map(([name, ticket]) => [name, outputs.get(name) ?? this.#keep(ticket)]));
       },
       release: async () => {
-        if (!this.#closed) await this.#connection.call("releaseModel", [id]);
+        if (!this.#lifecycle.isClosed) await this.#connection.call("releaseModel", [id]);
       },
     };
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    try {
-      await this.#connection.call("close", []);
-    } finally {
-      await this.#connection.close();
-    }
+  beforeClose(task: () => Promise<void>): void {
+    this.#lifecycle.beforeClose(task);
+  }
+
+  close(): Promise<void> {
+    return this.#lifecycle.close(async () => {
+      try {
+        await this.#connection.call("close", []);
+      } finally {
+        await this.#connection.close();
+      }
+    });
   }
 
   #keep({ id, dtype, shape }: BufferTicket): EngineBuffer {
