@@ -149,7 +149,7 @@ describe("generate", () => {
     // Weights of 8 MiB a model, and a copy of them in each session.
     const script = `
       import { onnxRuntimeNode } from ${source("../engine/onnxruntime/node.ts")};
-      import { GPT2 } from ${source("../models/gpt2.ts")};
+      import { GPT2 } from ${source("../models/decoders/gpt2.ts")};
       import { generateTokens } from ${source("./generate.ts")};
       const engine = await onnxRuntimeNode({ threads: 1 });
       const memory = async () => {
