@@ -51,5 +51,5 @@ export { printGraph } from "./print.js";
 export { type NamedRandom, namedRandom } from "./random.js";
 export { scan } from "./scan.js";
 export { type Node, Tensor } from "./tensor.js";
-export { currentScope, isFetched, isTraining, named } from "./trace.js";
+export { currentScope, isFetched, isTraining, named, withTraining } from "./trace.js";
 export { type Initializer, Parameter, Variable, type VariableOptions } from "./variable.js";

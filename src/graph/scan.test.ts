@@ -272,6 +272,18 @@ describe("scan", () => {
         ),
       );
     expect(run).toThrow(/counter.*assigned inside a scan/);
+    const again = () =>
+      runTrace({ training: true, fetch: [] }, () => {
+        variable.assign(constant(1));
+        scan(
+          (_, [element]) => {
+            variable.update((next) => add(next, element));
+            return { carry: [] };
+          },
+          { carry: [], sequences: [x] },
+        );
+      });
+    expect(again).toThrow(/counter.*assigned inside a scan/);
   });
 
   it("says what does not fit", () => {

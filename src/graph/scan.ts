@@ -244,11 +244,11 @@ export function scan<
 function traceNotes(): { namedSince(): readonly (readonly [string, Tensor])[] } {
   const trace = currentTrace();
   const named = new Set(trace?.named.keys());
-  const updates = new Set(trace?.updates.keys());
+  const updates = new Map(trace?.updates);
   return {
     namedSince() {
-      for (const variable of trace?.updates.keys() ?? [])
-        if (!updates.has(variable))
+      for (const [variable, value] of trace?.updates ?? [])
+        if (updates.get(variable) !== value)
           throw new TsumikiError(
             "TRACE",
             `${variable.describe()} was assigned inside a scan, once for each step. Carry its value through the steps and assign the last one.`,

@@ -11,6 +11,7 @@ import {
   noiseName,
   runTrace,
   withScope,
+  withTraining,
 } from "./trace.js";
 
 const tracing = <R>(fn: () => R, options: { readonly training?: boolean; readonly fetch?: readonly string[] } = {}) =>
@@ -60,6 +61,23 @@ describe("a trace", () => {
     expect(isTraining()).toBe(false);
     expect(tracing(isTraining, { training: true }).result).toBe(true);
     expect(tracing(isTraining).result).toBe(false);
+  });
+
+  it("is for training or not in a part of the function alone", () => {
+    const ask = () => [
+      isTraining(),
+      withTraining(false, () => [isTraining(), withTraining(true, isTraining), isTraining()]),
+      withTraining(true, isTraining),
+      isTraining(),
+    ];
+    expect(tracing(ask, { training: true }).result).toEqual([true, [false, true, false], true, true]);
+    expect(tracing(ask).result).toEqual([false, [false, true, false], true, false]);
+    expect(() =>
+      withTraining(true, () => {
+        throw new Error("inside");
+      }),
+    ).toThrow("inside");
+    expect(isTraining()).toBe(false);
   });
 });
 

@@ -14,12 +14,23 @@ export interface TraceOptions {
   readonly fetch: readonly string[];
 }
 
+/** Nodes with ids from `first` up to, but without, `end` were made while a module that has no parent ran. */
+export interface RootCall {
+  readonly className: string;
+  readonly first: number;
+  readonly end: number;
+}
+
 export class Trace {
   readonly training: boolean;
   /** What each variable becomes when the program has run. */
   readonly updates = new Map<Variable, Tensor>();
+  /** Variables whose next value was read: what they become may not change any more. */
+  readonly nextRead = new Set<Variable>();
   /** Values that can be fetched, by path. */
   readonly named = new Map<string, Tensor>();
+  /** The calls of root modules: which nodes each made, as a range of ids. */
+  readonly rootCalls: RootCall[] = [];
   readonly #patterns: readonly RegExp[];
   readonly #counts = new Map<string, number>();
 
@@ -51,6 +62,8 @@ export function fetchPattern(pattern: string): RegExp {
 
 let current: Trace | undefined;
 const scopes: string[] = [];
+/** What `withTraining` says, the innermost call last. */
+const trainings: boolean[] = [];
 
 export const currentTrace = (): Trace | undefined => current;
 
@@ -95,8 +108,21 @@ export function named<T extends Tensor>(name: string, value: T): T {
 /** Whether the caller asked for this value: fused and blockwise forms then give way to one in which it exists whole. */
 export const isFetched = (name: string): boolean => current?.wants(join(currentScope(), name)) ?? false;
 
-/** Whether the function is being traced for training. Outside a trace: no. */
-export const isTraining = (): boolean => current?.training ?? false;
+/** Whether what runs now is traced for training: what `withTraining` says, else what the program was compiled for. Outside a trace: no. */
+export const isTraining = (): boolean => trainings.at(-1) ?? current?.training ?? false;
+
+/**
+ * Runs `fn` as in training or not, whatever the program around it is for: dropout and batch statistics follow it. A teacher or a
+ * reference model in a training step runs with `withTraining(false, () => teacher.forward(x))`.
+ */
+export function withTraining<R>(training: boolean, fn: () => R): R {
+  trainings.push(training);
+  try {
+    return fn();
+  } finally {
+    trainings.pop();
+  }
+}
 
 /** A name for noise drawn at this point: the same in every trace of the function. */
 export const noiseName = (name: string): string => {

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { fromNumbers, type HostArray, toNumbers } from "./host-array.js";
 import { constant } from "./leaves.js";
 import { add } from "./ops/index.js";
+import type { Tensor } from "./tensor.js";
 import { runTrace } from "./trace.js";
 import { Parameter, Variable } from "./variable.js";
 
@@ -29,6 +30,14 @@ describe("the initial value", () => {
     expect(make("layers.0.weight", 1)).toEqual(first);
     expect(make("layers.1.weight", 1)).not.toEqual(first);
     expect(make("layers.0.weight", 2)).not.toEqual(first);
+  });
+
+  it("differs between variables of one path that no seed was chosen for", () => {
+    const make = (path?: string) => [
+      ...new Variable([4], { initializer: uniform, ...(path ? { name: path } : {}) }).hostValue().data,
+    ];
+    expect(make("first.of.its.path")).not.toEqual(make("first.of.its.path"));
+    expect(make()).not.toEqual(make());
   });
 
   it("stays when it has been made, whatever seed comes later", () => {
@@ -118,6 +127,46 @@ describe("assign", () => {
         variable.assign(constant([1, 2]));
       }),
     ).toThrow(/assigned twice/);
+  });
+});
+
+describe("next", () => {
+  it("is what the variable is about to become, and its present value where nothing changes it", () => {
+    const [changed, kept] = [new Parameter([], { name: "a" }), new Variable([], { name: "b" })];
+    const { result, trace } = tracing(() => {
+      changed.assign(add(changed, 1));
+      return [changed.next(), kept.next()];
+    });
+    expect(result).toEqual([trace.updates.get(changed), kept]);
+  });
+
+  it("is what later updates in the same program build on", () => {
+    const variable = new Variable([], { name: "count" });
+    const { result, trace } = tracing(() => {
+      const seen: unknown[] = [];
+      for (let i = 0; i < 2; i++)
+        variable.update((next) => {
+          seen.push(next);
+          return add(next, 1);
+        });
+      return seen;
+    });
+    expect(result[0]).toBe(variable);
+    expect((result[1] as Tensor).node.inputs[0]).toBe(variable);
+    expect(trace.updates.get(variable)?.node.inputs[0]).toBe(result[1]);
+  });
+
+  it("may not be read before the last update, or outside a trace", () => {
+    const variable = new Variable([], { name: "count" });
+    for (const change of [() => variable.assign(constant(1)), () => variable.update((next) => add(next, 1))])
+      expect(() =>
+        tracing(() => {
+          variable.next();
+          change();
+        }),
+      ).toThrow(/count float32\[\] is assigned after its next value was read/);
+    expect(() => variable.next()).toThrow(/count.*next\(\).*inside a compiled function/);
+    expect(() => variable.update((next) => next)).toThrow(/count.*update\(\).*inside a compiled function/);
   });
 });
 

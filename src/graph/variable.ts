@@ -8,9 +8,12 @@ import { elementCount, type HostArray } from "./host-array.js";
 import { leafOp } from "./op.js";
 import { type NamedRandom, namedRandom } from "./random.js";
 import { makeNode, Tensor } from "./tensor.js";
-import { currentTrace } from "./trace.js";
+import { currentTrace, type Trace } from "./trace.js";
 
-/** Makes the first value of a variable, in float32 for every float. `random` depends on the seed and the variable's path alone. */
+/**
+ * Makes the first value of a variable, in float32 for every float. `random` depends on the seed and the variable's path alone, where a
+ * seed was given.
+ */
 export type Initializer = (shape: readonly number[], random: NamedRandom) => Float32Array;
 
 /** Whoever holds the newest value of a variable, e.g. an engine after it has run an update. */
@@ -45,7 +48,9 @@ export class Variable extends Tensor {
   /** Grows with every new value; programs that hold a copy compare it. */
   version = 0;
   readonly #initializer: Initializer | undefined;
-  #seed = 0;
+  /** Whether the walk of a module has found it: only then can it be trained and saved with that module. */
+  belongsToModule = false;
+  #seed: number | undefined;
   #value: HostArray | undefined;
   #home: VariableHome | undefined;
 
@@ -64,17 +69,32 @@ export class Variable extends Tensor {
     return `${this.path ?? "variable"} ${this.dtype}${formatShape(this.shape)}`;
   }
 
-  /** Records, while tracing, what this variable becomes after the run. Reads in the same run see the old value. */
+  /**
+   * Records, while tracing, what this variable becomes after the run. Reads in the same run see the old value; `next()` sees the
+   * new one.
+   *
+   * @throws TsumikiError STATE where it was assigned before in the same program, or where its next value has been read already
+   */
   assign(value: Tensor): void {
-    const trace = currentTrace();
-    if (!trace)
-      throw new TsumikiError(
-        "TRACE",
-        `${this.describe()}: assign() records an update inside a compiled function. Outside, use write().`,
-      );
-    if (trace.updates.has(this)) throw new TsumikiError("STATE", `${this.describe()} was assigned twice in one program.`);
+    if (this.#trace("assign()").updates.has(this))
+      throw new TsumikiError("STATE", `${this.describe()} was assigned twice in one program.`);
+    this.update(() => value);
+  }
+
+  /**
+   * Records a change on top of what was recorded before in the same program: `change` gets what the variable is about to become.
+   * Statistics of a module that runs twice in a step use it.
+   */
+  update(change: (next: Tensor) => Tensor): void {
+    const trace = this.#trace("update()");
+    const value = change(trace.updates.get(this) ?? this);
     if (value.dtype !== this.dtype || !sameShape(value.shape, this.shape))
       throw new ShapeError(`${this.describe()} cannot become ${value.describe()}: the shape and the dtype of a variable stay.`);
+    if (trace.nextRead.has(this))
+      throw new TsumikiError(
+        "STATE",
+        `${this.describe()} is assigned after its next value was read in the same program: call next() behind the last update.`,
+      );
     trace.updates.set(this, value);
   }
 
@@ -83,7 +103,26 @@ export class Variable extends Tensor {
     return this.#home;
   }
 
-  /** Chooses the seed of the initial value. Without effect once the variable has a value. */
+  /**
+   * What this variable is about to become in the program that is being traced, such as a weight behind an optimizer's update; its
+   * present value where the program does not change it. Call it behind the update: a later one is refused.
+   */
+  next(): Tensor {
+    const trace = this.#trace("next()");
+    trace.nextRead.add(this);
+    return trace.updates.get(this) ?? this;
+  }
+
+  #trace(method: string): Trace {
+    const trace = currentTrace();
+    if (trace) return trace;
+    throw new TsumikiError(
+      "TRACE",
+      `${this.describe()}: ${method} records or reads an update inside a compiled function. Outside, use write() and read().`,
+    );
+  }
+
+  /** Chooses the seed of the initial value, which then depends on it and the path alone. Without effect once there is a value. */
   seedInitialValue(seed: number): void {
     this.#seed = seed;
   }
@@ -141,7 +180,7 @@ export class Variable extends Tensor {
   }
 
   #initialValue(): HostArray {
-    const drawn = this.#initializer?.(this.shape, namedRandom(this.#seed, this.path ?? ""));
+    const drawn = this.#initializer?.(this.shape, this.#random());
     const data = drawn
       ? isFloat(this.dtype) && drawn instanceof Float32Array
         ? encode(this.dtype, drawn)
@@ -154,7 +193,19 @@ export class Variable extends Tensor {
       );
     return { dtype: this.dtype, shape: this.shape, data } as HostArray;
   }
+
+  /** Without a seed, variables of one path are told apart by the order in which they get their values. */
+  #random(): NamedRandom {
+    const path = this.path ?? "";
+    if (this.#seed !== undefined) return namedRandom(this.#seed, path);
+    const earlier = unseeded.get(path) ?? 0;
+    unseeded.set(path, earlier + 1);
+    return earlier === 0 ? namedRandom(0, path) : namedRandom(0, path, earlier);
+  }
 }
+
+/** How many variables of each path have drawn an initial value without a seed. */
+const unseeded = new Map<string, number>();
 
 /** A variable that an optimizer trains, unless it is frozen. */
 export class Parameter extends Variable {

@@ -45,7 +45,7 @@ export {
   type MixtureOfExpertsOptions,
   type Routing,
 } from "./mixture-of-experts.js";
-export { Module } from "./module.js";
+export { Module, withRoot } from "./module.js";
 export {
   BatchNorm,
   type DeepNormConstants,

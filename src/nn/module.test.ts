@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { referenceEngine } from "../engine/reference/engine.js";
-import { add, matmul, mul, Parameter, sum, type Tensor, Variable } from "../graph/index.js";
+import { add, constant, matmul, mul, Parameter, random, sum, type Tensor, toNumbers, Variable } from "../graph/index.js";
 import { compile, float32 } from "../program/index.js";
 import { normal, uniform } from "./initializers.js";
 import { Embedding, Linear } from "./linear.js";
-import { Module } from "./module.js";
+import { Module, withRoot } from "./module.js";
 import { LayerNorm } from "./norm.js";
 
 class Block extends Module {
@@ -84,6 +84,29 @@ describe("variables of a module", () => {
       "blocks.2.linear.bias",
     ]);
     expect(new Set(tied.variables().values()).size).toBe(paths.length);
+  });
+
+  it("are found in Maps by their keys, and in objects without a prototype", () => {
+    class Mapped extends Module {
+      readonly heads = new Map<string | number, unknown>([
+        ["names", new Linear(2, 2, { bias: false })],
+        [3, [new Parameter([1])]],
+      ]);
+      readonly plain = Object.assign(Object.create(null), { scale: new Parameter([1]) }) as object;
+      readonly cache = new Map([[{}, "no variable"]]);
+    }
+    expect([...new Mapped().variables().keys()]).toEqual(["heads.names.weight", "heads.3.0", "plain.scale"]);
+  });
+
+  it("need paths: keys of Maps that are no names, and two of one path are refused", () => {
+    class Keyed extends Module {
+      readonly heads = new Map([[Symbol("a"), new Linear(2, 2)]]);
+    }
+    expect(() => new Keyed().variables()).toThrow(/heads is a Map.*strings or numbers, but one is a symbol/);
+    class Twice extends Module {
+      readonly a = { "b.weight": new Parameter([1]), b: new Linear(1, 1) };
+    }
+    expect(() => new Twice().variables()).toThrow(/Two variables of Twice have the path a\.b\.weight/);
   });
 
   it("are walked once even when modules refer to each other", () => {
@@ -207,7 +230,7 @@ describe("forward", () => {
     expect(namesOf((x) => twice.forward(x))).toEqual(["linear.output", "linear.output#2"]);
   });
 
-  it("may hand on modules, and use ones that it makes itself", () => {
+  it("may hand on modules, also ones of another tree", () => {
     class Inner extends Module {
       readonly weight = new Parameter([3, 3]);
       forward(x: Tensor): Tensor {
@@ -220,7 +243,7 @@ describe("forward", () => {
         return module.forward(x);
       }
     }
-    const [outer, own] = [new Outer(), new Inner()];
+    const [outer, own] = [new Outer(), new Inner().initialize(0)];
     expect(namesOf((x) => add(outer.forward(x), outer.forward(x, own)))).toEqual(["inner.output"]);
   });
 
@@ -231,5 +254,109 @@ describe("forward", () => {
     );
     expect(namesOf((x) => new Linear(3, 1).forward(x))).toEqual([]);
     expect(namesOf((x) => net.forward(x))).toContain("layers.0.linear.output");
+  });
+});
+
+describe("parameters that no walk finds", () => {
+  const used = (module: Module & { forward(x: Tensor): Tensor }) =>
+    compile(({ x }) => ({ y: module.forward(x) }), { x: float32("n", 3) }, { engine });
+
+  it("are refused where a module uses them, whatever hides them", () => {
+    class Private extends Module {
+      readonly linear = new Linear(3, 3);
+      readonly #hidden = new Linear(3, 3);
+      forward(x: Tensor): Tensor {
+        return this.#hidden.forward(this.linear.forward(x));
+      }
+    }
+    class Scaled extends Module {
+      readonly #scale = new Parameter([3], { name: "scale" });
+      forward(x: Tensor): Tensor {
+        return mul(x, this.#scale);
+      }
+    }
+    class Holder {
+      readonly linear = new Linear(3, 3);
+    }
+    class Held extends Module {
+      readonly holder = new Holder();
+      forward(x: Tensor): Tensor {
+        return this.holder.linear.forward(x);
+      }
+    }
+    class Outer extends Module {
+      readonly inner = [new Scaled()];
+      forward(x: Tensor): Tensor {
+        return (this.inner[0] as Scaled).forward(x);
+      }
+    }
+    for (const module of [new Private(), new Held()])
+      expect(() => used(module)).toThrow(
+        expect.objectContaining({ code: "TRACE", message: expect.stringMatching(/neither trained nor saved.*#private/) }),
+      );
+    expect(() => used(new Scaled())).toThrow(/^Scaled uses a parameter \(scale float32\[3\]\) that cannot be found/);
+    expect(() => used(new Outer())).toThrow(/^Outer, in inner\.0, uses a parameter/);
+  });
+
+  it("may be used outside of modules", () => {
+    const scale = new Parameter([3]);
+    expect(() => compile(({ x }) => ({ y: mul(x, scale) }), { x: float32("n", 3) }, { engine })).not.toThrow();
+  });
+});
+
+describe("several roots in one program", () => {
+  const draw = (model: Net) => ({ y: random.uniform([2], "draw").add(sum(model.forward(constant([[1, 2, 3]])))) });
+
+  it("have names in front of values, noise and scopes", () => {
+    const [student, teacher] = [new Net(1), new Net(1)];
+    const program = compile(
+      () => ({
+        a: withRoot("student", () => draw(student)).y,
+        b: withRoot("teacher", () => draw(teacher)).y,
+      }),
+      {},
+      { engine },
+    );
+    const below = ["layers.0.norm.output", "layers.0.linear.output", "layers.0.output", "heads.first.output", "output"];
+    expect(program.names).toEqual([...below.map((name) => `student.${name}`), ...below.map((name) => `teacher.${name}`)]);
+    expect(program.toString()).toMatch(/student\.draw[\s\S]*teacher\.draw/);
+    expect(teacher.layers[0]?.linear.weight.path).toBe("teacher.layers.0.linear.weight");
+  });
+
+  it("draw noise of their own, also inside a forward and one in the other", async () => {
+    class Noisy extends Module {
+      forward(x: Tensor): Tensor {
+        return x.add(random.uniform([4], "noise"));
+      }
+    }
+    class Pair extends Module {
+      readonly inner = new Noisy();
+      readonly #teacher = new Noisy();
+      forward(x: Tensor): Tensor {
+        const taught = withRoot("teacher", () => withRoot("old", () => this.#teacher.forward(x)));
+        return this.inner.forward(x).sub(taught);
+      }
+    }
+    const pair = new Pair();
+    const program = compile(({ x }) => ({ y: pair.forward(x) }), { x: float32(4) }, { engine });
+    expect(program.names).toEqual(["old.output", "inner.output"]);
+    const { y } = await program({ x: [0, 0, 0, 0] });
+    expect(toNumbers(y).every((value) => value !== 0)).toBe(true);
+  });
+
+  it("begin with values of their own", () => {
+    const valuesOf = (root: string, seed: number) => {
+      const net = new Net(1);
+      withRoot(root, () => net.initialize(seed));
+      return net.embed.weight.hostValue().data;
+    };
+    expect(valuesOf("teacher", 1)).toEqual(valuesOf("teacher", 1));
+    expect(valuesOf("teacher", 1)).not.toEqual(valuesOf("student", 1));
+    expect(valuesOf("teacher", 1)).not.toEqual(valuesOf("teacher", 2));
+    expect(new Linear(4, 4).weight.hostValue().data).not.toEqual(new Linear(4, 4).weight.hostValue().data);
+  });
+
+  it("need names that can stand in a path", () => {
+    for (const name of ["", "a.b", "1st", "*"]) expect(() => withRoot(name, () => 0)).toThrow(/A root is named/);
   });
 });

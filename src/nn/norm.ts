@@ -124,8 +124,9 @@ export class BatchNorm extends Module {
     const count = numberOfElements(x.shape.slice(0, -1), x.dtype);
     const unbiased = mul(spread, div(count, sub(count, 1)));
     const towards = (old: Tensor, now: Tensor) => add(old, mul(sub(now, old), this.#momentum));
-    this.runningMean.assign(towards(this.runningMean, center));
-    this.runningVar.assign(towards(this.runningVar, unbiased));
+    // On top of what an earlier call in the same step has recorded.
+    this.runningMean.update((old) => towards(old, center));
+    this.runningVar.update((old) => towards(old, unbiased));
     return [center, spread];
   }
 }

@@ -16,7 +16,7 @@ import {
   sum,
   type Tensor,
   toNumbers,
-  type Variable,
+  Variable,
 } from "../graph/index.js";
 import { Module } from "../nn/module.js";
 import { compile } from "../program/compile.js";
@@ -242,7 +242,7 @@ describe("AdamW", () => {
     expect(network.weight2.version).toBe(1);
   });
 
-  const parameterZeros = new Parameter([1, 5]);
+  const parameterZeros = new Variable([1, 5]);
 
   it("takes the first group that matches, by pattern or by function", () => {
     const optimizer = new AdamW(new Network(), {

@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
-import { cast, constant, crossEntropy, notEqual, sum, type Tensor } from "../graph/index.js";
+import { cast, constant, crossEntropy, notEqual, Parameter, sum, type Tensor } from "../graph/index.js";
 import { namedRandom } from "../graph/random.js";
 import { Embedding, Linear, Module } from "../nn/index.js";
+import { ones } from "../nn/initializers.js";
 import { compile, float32, int32 } from "../program/index.js";
 import { AdamW } from "./adamw.js";
 
@@ -189,5 +190,25 @@ describe("state", () => {
           ?.write(await variable.read());
     for (const batch of batches.slice(2)) await second.step(batch);
     expect(await second.values()).toEqual(await straight.values());
+  });
+});
+
+describe("parameters that are not trained", () => {
+  const net = new Net().initialize(1);
+  const scale = new Parameter([], { initializer: ones, name: "scale" });
+  const training = () =>
+    compile(
+      ({ ids, labels }) => {
+        const optimizer = new AdamW(net);
+        return optimizer.update(crossEntropy(net.forward(ids), labels).mul(scale), { learningRate: 0.1 });
+      },
+      signature,
+      { engine },
+    );
+
+  it("are refused in the loss where they belong to no module, unless they are frozen", () => {
+    expect(training).toThrow(/loss depends on a parameter \(scale float32\[\]\) that belongs to no module/);
+    scale.trainable = false;
+    expect(training).not.toThrow();
   });
 });

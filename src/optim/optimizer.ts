@@ -1,8 +1,9 @@
 /** What optimizers share: which parameters they train, clipping, accumulation over micro-steps, and their state. */
 
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, TsumikiError } from "../errors.js";
 import { allocate } from "../graph/dtype.js";
 import { grad } from "../graph/gradient.js";
+import { nodesOf } from "../graph/graph.js";
 import { elementCount, type HostArray } from "../graph/host-array.js";
 import { constant } from "../graph/leaves.js";
 import { add, div, maximum, minimum, mul, sqrt } from "../graph/ops/arithmetic.js";
@@ -14,7 +15,7 @@ import { reshape } from "../graph/ops/shape.js";
 import { concat, split } from "../graph/ops/shape-slice.js";
 import { Tensor } from "../graph/tensor.js";
 import { named } from "../graph/trace.js";
-import { type Parameter, Variable } from "../graph/variable.js";
+import { Parameter, Variable } from "../graph/variable.js";
 import type { Module } from "../nn/module.js";
 
 /** Settings for the parameters that a group matches; the first group that does counts. */
@@ -189,6 +190,15 @@ export abstract class Optimizer {
   }
 
   #gradients(loss: Tensor): ReadonlyMap<Parameter, Tensor> {
+    for (const { outputs } of nodesOf([loss])) {
+      const [leaf] = outputs;
+      if (leaf instanceof Parameter && leaf.trainable && !leaf.belongsToModule)
+        throw new TsumikiError(
+          "TRACE",
+          `The loss depends on a parameter (${leaf.describe()}) that belongs to no module, so that no optimizer trains it. Make it a property ` +
+            "of the module that is trained (not a #private one), or freeze it with trainable = false.",
+        );
+    }
     const gradients = grad(
       loss,
       this.trained.map(({ parameter }) => parameter),

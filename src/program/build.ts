@@ -5,7 +5,7 @@ import { type Graph, nodesOf } from "../graph/graph.js";
 import { type NoiseAttributes, noiseOp } from "../graph/leaves.js";
 import { Tensor } from "../graph/tensor.js";
 import { fetchPattern, type Trace } from "../graph/trace.js";
-import { Variable } from "../graph/variable.js";
+import { Parameter, Variable } from "../graph/variable.js";
 
 /** A graph whose leaves have been told apart. Keys are the names of its inputs and outputs. */
 export interface ProgramGraph extends Graph {
@@ -52,7 +52,25 @@ export function buildGraph(
     updates.set(name, variable);
     outputs.set(name, value);
   }
-  return withInputs(feeds, outputs, updates);
+  const graph = withInputs(feeds, outputs, updates);
+  requireReachable(graph, trace);
+  return graph;
+}
+
+/** A parameter that a module uses, but that no walk finds, would be neither trained nor saved. */
+function requireReachable(graph: ProgramGraph, { rootCalls }: Trace): void {
+  const hidden = new Set([...graph.variables.values()].filter((leaf) => leaf instanceof Parameter && !leaf.belongsToModule));
+  if (hidden.size === 0) return;
+  for (const { id, inputs, scope } of nodesOf(graph.outputs.values())) {
+    const found = inputs.find((tensor) => hidden.has(tensor as Variable));
+    const call = found && rootCalls.find(({ first, end }) => id >= first && id < end);
+    if (!call) continue;
+    throw new TsumikiError(
+      "TRACE",
+      `${call.className}${scope && `, in ${scope},`} uses a parameter (${found.describe()}) that cannot be found by walking its properties: it would be neither ` +
+        "trained nor saved. Keep it, and modules that hold parameters, in properties that are not #private, in lists, Maps or plain objects.",
+    );
+  }
 }
 
 /** Finds the leaves behind the outputs and names them. */
