@@ -32,7 +32,7 @@ describe("the model in docs/add-a-model.md", async () => {
   it("computes the logits and gradients of transformers, also when it was saved and loaded again", async () => {
     await writeGoldenDirectory(golden, join(folder, "python"));
     await saveModel(await loadModel(join(folder, "python")), join(folder, "saved"));
-    const model = await loadModel(join(folder, "saved"));
+    const model = await loadModel(join(folder, "saved"), { kind: "causal-lm" });
     await using program = compile(
       ({ ids, real }) => ({ logits: model.forward(ids, { keys: real }) }),
       { ids: int32("batch", "seq"), real: bool("batch", "seq") },

@@ -14,7 +14,7 @@ const { config, batch, context, recompute, engine: name, threads } = JSON.parse(
 
 try {
   const engine = await createEngine({ engine: name, device: "cpu", threads });
-  const model = modelFromConfig(config).initialize(0);
+  const model = modelFromConfig(config, undefined, "causal-lm").initialize(0);
   if (recompute) recomputeLayers(model);
   const optimizer = new AdamW(model);
   const program = compile(

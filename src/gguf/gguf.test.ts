@@ -74,7 +74,7 @@ const configs: Readonly<Record<string, object>> = {
     rope_scaling: { ...longrope, original_max_position_embeddings: 16, attention_factor: 1.2 },
   },
 };
-const make = (name: string): CausalLM => modelFromConfig(configs[name]).initialize(7);
+const make = (name: string): CausalLM => modelFromConfig(configs[name], undefined, "causal-lm").initialize(7);
 
 async function greedy(model: CausalLM, prompt: readonly number[], count: number): Promise<number[]> {
   await using program = compile(({ ids }) => ({ logits: model.nextTokenLogits(ids) }), { ids: int32(1, "seq") });
@@ -206,9 +206,13 @@ describe("a disk", () => {
 
 describe("what does not fit", () => {
   it("is refused by the export", async () => {
-    const gpt2 = modelFromConfig({ model_type: "gpt2", vocab_size: 320, n_embd: 8, n_layer: 1, n_head: 1, n_positions: 8 });
+    const gpt2 = modelFromConfig(
+      { model_type: "gpt2", vocab_size: 320, n_embd: 8, n_layer: 1, n_head: 1, n_positions: 8 },
+      undefined,
+      "causal-lm",
+    );
     await expect(exportGguf(gpt2, tokenizer, path)).rejects.toThrow(fails("CONFIG", /type gpt2 cannot be written as GGUF/));
-    const windowed = modelFromConfig({ ...configs.mistral, sliding_window: 8 });
+    const windowed = modelFromConfig({ ...configs.mistral, sliding_window: 8 }, undefined, "causal-lm");
     await expect(exportGguf(windowed, tokenizer, path)).rejects.toThrow(fails("CONFIG", /no place for sliding_window 8/));
     const odd = new Llama({ vocabSize: 320, hiddenSize: 8, intermediateSize: 12, numHiddenLayers: 1, numAttentionHeads: 2 });
     await expect(exportGguf(odd, tokenizer, path, { dtype: "q8_0" })).rejects.toThrow(
@@ -216,7 +220,7 @@ describe("what does not fit", () => {
     );
     const characters = await trainTokenizer("abc", { model: "character" });
     await expect(exportGguf(make("llama"), characters, path)).rejects.toThrow(fails("TOKENIZER", /does not go by bytes/));
-    const small = modelFromConfig({ ...configs.llama, vocab_size: 100 });
+    const small = modelFromConfig({ ...configs.llama, vocab_size: 100 }, undefined, "causal-lm");
     await expect(exportGguf(small, tokenizer, path)).rejects.toThrow(fails("TOKENIZER", /320 tokens, but the model has 100/));
   });
 

@@ -54,7 +54,7 @@ export async function importGguf(path: string): Promise<ImportedGguf> {
   const tables = await takeTables(tensors, path);
   const plain = configFrom(settings, architecture, tensors, path);
   const config: HuggingFaceConfig = { ...plain, rope_scaling: ropeScalingOf(settings, tables, plain, path) ?? null };
-  const model = modelFromConfig(config, path);
+  const model = modelFromConfig(config, path, "causal-lm");
   const variables = new Map([...checkpointVariables(model)].map(([name, variable]) => [ggufName(name) ?? name, variable]));
   const checkpointNames = new Map([...checkpointVariables(model)].map(([name, variable]) => [variable, name]));
   const described = new Map([...tensors].map(([name, { shape }]) => [name, { dtype: "float32" as const, shape }]));

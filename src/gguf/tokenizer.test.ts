@@ -61,9 +61,14 @@ afterAll(() => rm(folder, { recursive: true }));
 async function exported(tokenizer: Tokenizer, name = "model.gguf"): Promise<string> {
   const sizes = { hidden_size: 32, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2 };
   const path = join(folder, name);
-  await exportGguf(modelFromConfig({ model_type: "llama", vocab_size: vocabSize, ...sizes }), tokenizer, path, {
-    name: longName,
-  });
+  await exportGguf(
+    modelFromConfig({ model_type: "llama", vocab_size: vocabSize, ...sizes }, undefined, "causal-lm"),
+    tokenizer,
+    path,
+    {
+      name: longName,
+    },
+  );
   return path;
 }
 

@@ -66,7 +66,7 @@ function traced(
   { training }: { readonly training: boolean },
   outputs: (model: CausalLM, ids: Tensor, labels: Tensor) => Readonly<Record<string, Tensor>>,
 ): Graph {
-  const model = modelFromConfig(config);
+  const model = modelFromConfig(config, undefined, "causal-lm");
   const ids = input("ids", "int32", [batch, context]);
   const labels = input("labels", "int32", [batch, context]);
   const { result } = runTrace({ training, fetch: [] }, () => outputs(model, ids, labels));

@@ -74,7 +74,7 @@ describe("operations", () => {
     ["llama, tied", { ...small, num_hidden_layers: 2, max_position_embeddings: 8, tie_word_embeddings: true }],
   ])("of %s are those of its graph, which also computes what the mask hides", (_, config) => {
     const [batch, seq] = [2, 8];
-    const model = modelFromConfig(config);
+    const model = modelFromConfig(config, undefined, "causal-lm");
     const ids = input("ids", "int32", [batch, seq]);
     const { result } = runTrace({ training: false, fetch: [] }, () => model.forward(ids));
     let counted = 0;

@@ -10,6 +10,7 @@ import type { CausalLM } from "../models/causal-lm.js";
 import { checkSizes, prefillActivations, trainingActivations } from "./activations.js";
 import { type EngineName, engineNames } from "./engine-memory.js";
 import { type DecoderGeometry, decoderGeometry } from "./geometry.js";
+import { byModule, type ModuleParameters } from "./modules.js";
 import { type OptimizerName, optimizerElements } from "./optimizer-state.js";
 import { stepMemory } from "./training-process.js";
 
@@ -31,15 +32,6 @@ export interface InspectOptions {
   readonly optimizer?: OptimizerName;
   /** Counts also what a training process holds in all with this engine, which takes some seconds. Default: not. */
   readonly engine?: EngineName;
-}
-
-export interface ModuleParameters {
-  /** Property path; `*` stands for every layer. */
-  readonly module: string;
-  /** How many there are of it. */
-  readonly instances: number;
-  /** In all of them together. */
-  readonly parameters: number;
 }
 
 /** Units are in the names: bytes, flops (a multiplication and an addition are two), flops per byte. */
@@ -93,13 +85,13 @@ export interface Inspection {
 }
 
 /**
- * What a model costs.
+ * What a language model costs; for other kinds see `inspectAnyModel`.
  *
  * @param model a model, or the content of its `config.json`
  * @throws TsumikiError CONFIG for a configuration that describes no model that is known here, ARGUMENT for impossible options
  */
 export function inspectModel(model: CausalLM | HuggingFaceConfig, options: InspectOptions = {}): Inspection {
-  const decoder = isModel(model) ? model : modelFromConfig(model);
+  const decoder = isModel(model) ? model : modelFromConfig(model, undefined, "causal-lm");
   const config = { ...(isModel(model) ? {} : model), ...configOf(decoder) };
   const geometry = decoderGeometry(config);
   const { batch = 1, context = decoder.contextLength, dtype = "float32", optimizer = "adamw", engine } = options;
@@ -245,16 +237,3 @@ export const kvCacheBytesPerSequence = (
 /** The share of a parameter that `tokens` tokens make it necessary to read: that of experts which at least one of them chooses. */
 const shareRead = (parameter: CountedParameter, { experts, expertsPerToken }: DecoderGeometry, tokens: number): number =>
   isExpert(parameter) ? 1 - (1 - expertsPerToken / experts) ** tokens : 1;
-
-/** Parameters by the module that holds them, layers taken together. */
-function byModule(shapes: readonly CountedParameter[]): readonly ModuleParameters[] {
-  const modules = new Map<string, { places: Set<string>; parameters: number }>();
-  for (const { path, parameters } of shapes) {
-    const place = path.includes(".") ? path.slice(0, path.lastIndexOf(".")) : "";
-    const module = place.replace(/(?<=^|\.)\d+(?=\.|$)/g, "*");
-    const known = modules.get(module) ?? { places: new Set(), parameters: 0 };
-    known.places.add(place);
-    modules.set(module, { places: known.places, parameters: known.parameters + parameters });
-  }
-  return [...modules].map(([module, { places, parameters }]) => ({ module, instances: places.size, parameters }));
-}

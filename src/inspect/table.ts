@@ -1,6 +1,8 @@
 /** An inspection as a person reads it. */
 
+import type { GeneralInspection } from "./general.js";
 import type { Inspection } from "./inspect.js";
+import type { ModuleParameters } from "./modules.js";
 
 export function inspectionTable(inspection: Inspection): string {
   const { modelType, batch, context, dtype, optimizer, parameters, activeParameters, modules, flops, training, inference } =
@@ -8,14 +10,7 @@ export function inspectionTable(inspection: Inspection): string {
   const active = activeParameters === parameters ? "" : `, of which ${whole(activeParameters)} compute each token`;
   return [
     `${modelType}: ${whole(parameters)} parameters${active}`,
-    table(
-      modules.map(({ module, instances, parameters: count }) => [
-        module || "(the model itself)",
-        instances === 1 ? "" : `× ${instances}`,
-        whole(count),
-        `${((100 * count) / parameters).toFixed(1)} %`,
-      ]),
-    ),
+    moduleTable(modules, parameters),
     `\nOperations for one token in a context of ${whole(context)}`,
     table([
       ["products with weights", scaled(flops.weightFlopsPerToken, "FLOP")],
@@ -51,6 +46,48 @@ export function inspectionTable(inspection: Inspection): string {
     ]),
   ].join("\n");
 }
+
+/** The same for a model of another kind than language models. */
+export function generalInspectionTable(inspection: GeneralInspection): string {
+  const { modelType, kind, parameters, modules, inputs, optimizer } = inspection;
+  const given = Object.entries(inputs)
+    .map(([name, shape]) => `${name} [${shape.join(", ")}]`)
+    .join(", ");
+  const { weightBytes, gradientBytes, optimizerStateBytes, trainingActivationBytes, inferenceActivationBytes } = inspection;
+  return [
+    `${modelType}, ${kind}: ${whole(parameters)} parameters`,
+    moduleTable(modules, parameters),
+    `\nOperations for ${given}`,
+    table([
+      ["forward", scaled(inspection.forwardFlops, "FLOP")],
+      ["training", scaled(inspection.trainingFlops, "FLOP")],
+    ]),
+    `\nMemory of training in float32 with ${optimizer}`,
+    table([
+      ["weights", bytes(weightBytes)],
+      ["gradients", bytes(gradientBytes)],
+      ["optimizer state", bytes(optimizerStateBytes)],
+      ["activations", bytes(trainingActivationBytes)],
+      ["together", bytes(weightBytes + gradientBytes + optimizerStateBytes + trainingActivationBytes)],
+    ]),
+    "\nMemory of inference in float32",
+    table([
+      ["weights", bytes(weightBytes)],
+      ["activations", bytes(inferenceActivationBytes)],
+      ["together", bytes(weightBytes + inferenceActivationBytes)],
+    ]),
+  ].join("\n");
+}
+
+const moduleTable = (modules: readonly ModuleParameters[], parameters: number): string =>
+  table(
+    modules.map(({ module, instances, parameters: count }) => [
+      module || "(the model itself)",
+      instances === 1 ? "" : `× ${instances}`,
+      whole(count),
+      `${((100 * count) / parameters).toFixed(1)} %`,
+    ]),
+  );
 
 /** Where an engine was named. */
 function processRows({ processBytes, processBytesRecomputed }: Inspection["training"]): readonly (readonly string[])[] {

@@ -35,7 +35,7 @@ export function stepMemory(
 ): EngineMemory {
   const unknownSize = Math.ceil((sizes.batch * sizes.context * geometry.expertsPerToken) / geometry.experts);
   const memoryOf = (layers: number): EngineMemory & { readonly gradientBytes: number } => {
-    const model = modelFromConfig(withLayers(config, layers));
+    const model = modelFromConfig(withLayers(config, layers), undefined, "causal-lm");
     const graph = lowered(stepGraph(model, sizes, recompute), engine);
     const gradientBytes = [...model.parameters().values()].reduce((total, { shape }) => total + 4 * elementCount(shape), 0);
     return { ...engineMemory(graph, engine, unknownSize), gradientBytes };

@@ -4,61 +4,129 @@ import { toPropertyPath } from "../checkpoint/names.js";
 import type { Engine } from "../engine/engine.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
 import { sameShape } from "../graph/dim.js";
-import { elementCount, type HostArray, toNumbers } from "../graph/host-array.js";
+import { elementCount, fromNumbers, type HostArray, toNumbers } from "../graph/host-array.js";
 import { fetchPattern } from "../graph/trace.js";
 import { checkpointVariables } from "../models/architectures.js";
-import type { CausalLM } from "../models/causal-lm.js";
+import { describeKind, type Model, type ModelInput } from "../models/model.js";
 import { compile } from "../program/compile.js";
-import { int32 } from "../program/signature.js";
+import type { Feeds, Signature } from "../program/signature.js";
 
 export interface ValuesOptions {
   /** Default: the default engine. */
   readonly engine?: Engine | Promise<Engine>;
 }
 
-/** Names of all values that can be fetched, in the order of computation, `logits` last. */
-export function valueNames(model: CausalLM): readonly string[] {
-  return [...programOf(model, {}).names, "logits"];
+/** What a model is given, by the names of its kind's inputs: lists of numbers for one sequence, or arrays with the batch in front. */
+export type ModelInputValues = Readonly<Record<string, readonly number[] | HostArray>>;
+
+/** Names of all values that can be fetched, in the order of computation, the model's outputs last. */
+export function valueNames(model: Model): readonly string[] {
+  const { program, outputs } = programOfRequired(model);
+  return [...program.names, ...outputs()];
+}
+
+/** Names of the model's outputs, the main one first. */
+export const outputNames = (model: Model): readonly string[] => programOfRequired(model).outputs();
+
+function programOfRequired(model: Model) {
+  const { inputs } = describeKind(model);
+  return programOf(
+    model,
+    Object.keys(inputs).filter((name) => !inputs[name]?.optional),
+    {},
+  );
 }
 
 /**
- * Values inside a model by name, without the axis of the batch: [seq, vocab] for `logits`.
+ * Values inside a model by name, without the axis of the batch where it is 1: [seq, vocab] for the `logits` of a language model.
  *
- * @param names names or patterns: `*` is one step of a path, `**` any number; `logits` is the result
- * @throws TsumikiError ARGUMENT for ids that the vocabulary does not have, too many of them, and names that nothing has
+ * @param given token ids, or all inputs by name
+ * @param names names or patterns: `*` is one step of a path, `**` any number; or outputs of the model. Default: its main output
+ * @throws TsumikiError ARGUMENT for inputs that the kind of model does not have or needs, for ids that the vocabulary does not have, too
+ * many of them, and names that nothing has
  */
 export async function modelValues(
-  model: CausalLM,
-  ids: readonly number[],
-  names: readonly string[] = ["logits"],
+  model: Model,
+  given: readonly number[] | ModelInputValues,
+  names?: readonly string[],
   options: ValuesOptions = {},
 ): Promise<ReadonlyMap<string, HostArray>> {
-  checkIds(model, ids);
-  await using program = programOf(model, options);
-  const inner = names.filter((name) => name !== "logits");
+  const feeds = feedsOf(model, Array.isArray(given) ? { ids: given } : (given as ModelInputValues));
+  const { program, outputs } = programOf(model, Object.keys(feeds), options);
+  await using _program = program;
+  const asked = names ?? outputs().slice(0, 1);
+  const inner = asked.filter((name) => !outputs().includes(name));
   for (const pattern of inner)
     if (!program.names.some((name) => fetchPattern(pattern).test(name)))
       throw new ArgumentError(
-        `Nothing inside the model is called ${JSON.stringify(pattern)}. There are logits, ${program.names.join(", ")}.`,
+        `Nothing inside the model is called ${JSON.stringify(pattern)}. There are ${[...outputs(), ...program.names].join(", ")}.`,
       );
-  const { logits, inside } = await program({ ids: [ids] }, { fetch: inner });
-  const values = new Map<string, HostArray>(
-    program.names.flatMap((name) => (inside[name] ? [[name, withoutBatch(inside[name] as HostArray)]] : [])),
-  );
-  if (inner.length < names.length) values.set("logits", withoutBatch(logits));
-  return values;
+  const { inside, ...results } = await program(feeds, { fetch: inner });
+  const found = (all: Readonly<Record<string, HostArray>>, order: readonly string[]): [string, HostArray][] =>
+    order.flatMap((name) => (all[name] ? [[name, withoutBatch(all[name] as HostArray)]] : []));
+  return new Map([
+    ...found(inside, program.names),
+    ...found(
+      results as Readonly<Record<string, HostArray>>,
+      outputs().filter((name) => asked.includes(name)),
+    ),
+  ]);
 }
 
-const programOf = (model: CausalLM, options: ValuesOptions) =>
-  compile(({ ids }) => ({ logits: model.forward(ids) }), { ids: int32(1, "seq") }, { frozen: true, training: false, ...options });
+/** A program of the model's outputs for the inputs of these names. */
+function programOf(model: Model, names: readonly string[], options: ValuesOptions) {
+  const { inputs, outputs } = describeKind(model);
+  const signature: Signature = Object.fromEntries(names.map((name) => [name, (inputs[name] as ModelInput).spec]));
+  let made: readonly string[] = [];
+  const program = compile(
+    (given) => {
+      const results = outputs(model, given);
+      made = Object.keys(results);
+      return results;
+    },
+    signature,
+    { frozen: true, training: false, ...options },
+  );
+  return { program, outputs: () => made }; // a function is traced at once
+}
 
-function checkIds({ vocabSize, contextLength }: CausalLM, ids: readonly number[]): void {
+/** The inputs as arrays with a batch, checked. */
+function feedsOf(model: Model, given: ModelInputValues): Feeds<Signature> {
+  const { inputs } = describeKind(model);
+  const known = Object.keys(inputs).join(", ");
+  for (const name of Object.keys(given))
+    if (!Object.hasOwn(inputs, name))
+      throw new ArgumentError(`A model of the kind ${model.kind} has no input ${JSON.stringify(name)}; it has ${known}.`);
+  for (const [name, { optional }] of Object.entries(inputs))
+    if (!optional && given[name] === undefined)
+      throw new ArgumentError(`A model of the kind ${model.kind} needs ${name}, which was not given.`);
+  if (Array.isArray(given.ids)) checkIds(model as Model & Partial<TextLimits>, given.ids);
+  const { ids } = given;
+  return Object.fromEntries(
+    Object.entries(given).map(([name, values]) => {
+      const { dtype } = (inputs[name] as ModelInput).spec;
+      if (!Array.isArray(values)) return [name, values as HostArray];
+      if (Array.isArray(ids) && values.length !== ids.length)
+        throw new ArgumentError(`There are ${ids.length} ids, but ${values.length} values were given for ${name}.`);
+      return [name, fromNumbers(dtype, [1, values.length], values)];
+    }),
+  ) as Feeds<Signature>;
+}
+
+interface TextLimits {
+  readonly vocabSize: number;
+  readonly contextLength: number;
+}
+
+function checkIds({ vocabSize, contextLength }: Partial<TextLimits>, ids: readonly number[]): void {
   if (ids.length === 0) throw new ArgumentError("Give at least one token id.");
-  if (ids.length > contextLength)
+  if (contextLength !== undefined && ids.length > contextLength)
     throw new ArgumentError(`There are ${ids.length} ids, but the model can look at ${contextLength} positions.`);
   for (const id of ids)
-    if (!Number.isInteger(id) || id < 0 || id >= vocabSize)
-      throw new ArgumentError(`${id} is not an id of the vocabulary: those are whole numbers from 0 to ${vocabSize - 1}.`);
+    if (!Number.isInteger(id) || id < 0 || (vocabSize !== undefined && id >= vocabSize))
+      throw new ArgumentError(
+        `${id} is not an id of the vocabulary: those are whole numbers from 0${vocabSize === undefined ? "" : ` to ${vocabSize - 1}`}.`,
+      );
 }
 
 const withoutBatch = ({ dtype, shape, data }: HostArray): HostArray =>
@@ -91,7 +159,7 @@ export interface ValueDifference {
  * @throws TsumikiError ARGUMENT where a name of `other` is not known here, naming all of these
  */
 export async function compareWithValues(
-  model: CausalLM,
+  model: Model,
   other: ReadonlyMap<string, HostArray>,
   ids: readonly number[] | undefined,
   { tolerance = 1e-4, ...options }: ValuesOptions & { readonly tolerance?: number } = {},

@@ -79,7 +79,7 @@ describe.each(goldenDecoders)("%s", (name) => {
   it("loads from a directory that Python wrote", async () => {
     const directory = join(folder, name);
     await writeGoldenDirectory(golden, directory);
-    model = await loadModel(directory);
+    model = await loadModel(directory, { kind: "causal-lm" });
     expect([...checkpointVariables(model).keys()].sort()).toEqual(Object.keys(golden.shapes).sort());
     if (golden.byTransformers) show(name, "loads");
   });
@@ -148,7 +148,7 @@ describe.each(goldenDecoders)("%s", (name) => {
     await using file = await readSafetensors(join(directory, "model.safetensors"));
     const shapes = Object.fromEntries([...file.tensors].map(([key, { shape }]) => [key, shape]));
     expect(shapes).toEqual(golden.shapes);
-    const loaded = await loadModel(directory);
+    const loaded = await loadModel(directory, { kind: "causal-lm" });
     expect(loaded.toConfig()).toEqual(model.toConfig());
     const text = await readFile(join(directory, "config.json"), "utf8");
     const config = JSON.parse(text) as Record<string, unknown>;
@@ -184,7 +184,11 @@ it("reads LongRoPE as the first releases of Phi 3 wrote it", () => {
   const { rope_parameters, ...config } = goldenDecoder("decoders/phi3").config;
   for (const type of ["su", "yarn", "longrope"]) {
     const scaling = { type, short_factor: [1, 1.1, 1.3, 1.6], long_factor: [1, 1.5, 2.5, 4] };
-    const model = modelFromConfig({ ...config, rope_theta: 100, partial_rotary_factor: 0.7, rope_scaling: scaling });
+    const model = modelFromConfig(
+      { ...config, rope_theta: 100, partial_rotary_factor: 0.7, rope_scaling: scaling },
+      undefined,
+      "causal-lm",
+    );
     expect(model.toConfig()).toMatchObject({
       ropeTheta: 100,
       partialRotaryFactor: 0.7,

@@ -1,14 +1,17 @@
-/** What every decoder-only language model here can do, whatever its architecture. */
+/** What every decoder-only language model can do, whatever its architecture. */
 
+import { toCheckpointName } from "../checkpoint/names.js";
+import type { MatchOptions } from "../checkpoint/variable-match.js";
 import { type Dim, subDims } from "../graph/dim.js";
 import { range } from "../graph/ops/range.js";
 import { select } from "../graph/ops/shape-slice.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { LayerCache, Mask } from "../nn/attention.js";
 import { logitsLosses, type TrainingLosses } from "../nn/linear-cross-entropy.js";
-import { Module } from "../nn/module.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
 import { Rotary } from "../nn/rotary.js";
+import { bool, int32 } from "../program/signature.js";
+import { defineModelKind, Model } from "./model.js";
 
 /** Keys and values of earlier calls, for all layers. */
 export interface KeyValueCache {
@@ -33,24 +36,30 @@ export interface LossOptions extends ForwardOptions {
 }
 
 /** A model of the next token: logits for training, evaluation and generation. */
-export abstract class CausalLM extends Module {
+export abstract class CausalLM extends Model {
+  readonly kind = "causal-lm" as const;
   /** The most positions that the model can look at. */
   abstract readonly contextLength: number;
   abstract readonly vocabSize: number;
-  /** `model_type` in a Hugging Face `config.json`. */
-  abstract readonly modelType: string;
-
   /** ids [batch, seq] → hidden states after the last norm [batch, seq, hidden] */
   abstract hiddenStates(ids: Tensor, options?: ForwardOptions): Tensor;
 
   /** hidden [..., hidden] → logits [..., vocab], each position by itself; often through the embedding's weight */
   abstract logits(hidden: Tensor): Tensor;
 
-  /** The name of a parameter in a Hugging Face checkpoint, before it is put into snake_case. */
-  abstract checkpointPath(path: string): string;
-
-  /** What another model like this one could be made with. */
-  abstract toConfig(): object;
+  /** A decoder without its output has no prefix; masks and rotary frequencies that older releases of transformers kept are passed over. */
+  override get checkpointMatch(): MatchOptions {
+    const names = new Set([...this.variables().keys()].map((path) => toCheckpointName(this.checkpointPath(path))));
+    const tied = !names.has("lm_head.weight") && !names.has("embed_out.weight");
+    return {
+      otherNames: (name) => [
+        name.replace(/^(transformer|model|gpt_neox)\./, ""),
+        ...(name.startsWith("embed_out.") ? [name.replace("embed_out", "lm_head")] : []),
+      ],
+      ignore: (name) =>
+        /(^|\.)((attn|attention)\.(masked_)?bias|rotary_emb\.inv_freq)$/.test(name) || (tied && name === "lm_head.weight"),
+    };
+  }
 
   /** ids [batch, seq] → logits [batch, seq, vocab]: what follows each position. */
   forward(ids: Tensor, options: ForwardOptions = {}): Tensor {
@@ -85,6 +94,17 @@ export abstract class CausalLM extends Module {
     return logitsLosses(hidden, (rows) => this.logits(rows), labels, zLoss);
   }
 }
+
+declare module "./model.js" {
+  interface ModelKinds {
+    "causal-lm": CausalLM;
+  }
+}
+
+defineModelKind("causal-lm", {
+  inputs: { ids: { spec: int32("batch", "seq") }, mask: { spec: bool("batch", "seq"), optional: true } },
+  outputs: (model, { ids, mask }) => ({ logits: model.forward(ids as Tensor, mask ? { keys: mask } : {}) }),
+});
 
 /** Whether a layer looks at all keys or through a window, as `layer_types` of `config.json` says it. */
 export type LayerType = "full_attention" | "sliding_attention";

@@ -24,7 +24,7 @@ function golden(name: string) {
     if (!found) throw new Error(`${name}.safetensors has no ${key}`);
     return found;
   };
-  const model = modelFromConfig(config, name);
+  const model = modelFromConfig(config, name, "causal-lm");
   const variables = checkpointVariables(model);
   for (const [key, variable] of variables) variable.write(tensor(`parameter.${key}`));
   return { tensors, tensor, model, variables };

@@ -26,3 +26,21 @@ export { Olmo2, type Olmo2Config, Olmo2Layer, type Olmo2Options } from "./decode
 export { Phi, type PhiConfig, PhiLayer, type PhiOptions } from "./decoders/phi.js";
 export { Phi3, type Phi3Config, Phi3Layer, type Phi3Options } from "./decoders/phi3.js";
 export { RecurrentLM, type RecurrentLMConfig, type RecurrentLMOptions } from "./decoders/recurrent-lm.js";
+export { Encoder, type EncoderFamily, type EncoderInputs } from "./encoder.js";
+export { Bert, type BertConfig, type BertOptions } from "./encoders/bert.js";
+export { ImageClassifier, type ImageClassifierOptions } from "./heads/image-classifier.js";
+export { MaskedLM, type MaskedLMOptions } from "./heads/masked-lm.js";
+export { SequenceClassifier, type SequenceClassifierOptions } from "./heads/sequence-classifier.js";
+export {
+  type AnyModel,
+  defineModelKind,
+  describeKind,
+  type KindDescription,
+  Model,
+  type ModelInput,
+  type ModelKind,
+  type ModelKinds,
+  modelKinds,
+} from "./model.js";
+export { ViT, type ViTConfig, type ViTOptions } from "./vision/vit.js";
+export { VisionModel } from "./vision-model.js";

@@ -5,8 +5,9 @@ import { convertFloats, matchTensors } from "../checkpoint/variable-match.js";
 import { fetchBytes } from "../data/fetch-bytes.js";
 import { TsumikiError } from "../errors.js";
 import type { HostArray } from "../graph/host-array.js";
-import { checkpointVariables, modelFromConfig, tensorMatch } from "./architectures.js";
+import { checkpointVariables, modelFromConfig } from "./architectures.js";
 import type * as node from "./saved-model.node.js";
+import type { LoadModelOptions } from "./saved-model.node.js";
 
 export type { LoadModelOptions, SaveModelOptions } from "./saved-model.node.js";
 
@@ -18,15 +19,15 @@ export const saveModel: typeof node.saveModel = async (_model, directory) => {
 };
 
 /** The model whose `config.json` and `model.safetensors` lie below an address. */
-export const loadModel: typeof node.loadModel = async (directory, { weights } = {}) => {
+export const loadModel: typeof node.loadModel = async (directory: string, { weights, kind }: LoadModelOptions = {}) => {
   const base = directory.endsWith("/") ? directory : `${directory}/`;
   const configUrl = `${base}config.json`;
-  const model = modelFromConfig(parseJson(await fetchBytes(configUrl), configUrl), configUrl);
+  const model = modelFromConfig(parseJson(await fetchBytes(configUrl), configUrl), configUrl, kind);
   const weightsUrl = weights ?? `${base}model.safetensors`;
   const { tensors } = decodeSafetensors(await fetchBytes(weightsUrl), weightsUrl);
-  for (const [variable, name] of matchTensors(weightsUrl, tensors, checkpointVariables(model), tensorMatch(model)))
+  for (const [variable, name] of matchTensors(weightsUrl, tensors, checkpointVariables(model), model.checkpointMatch))
     variable.write(convertFloats(tensors.get(name) as HostArray, variable.dtype));
-  return model;
+  return model as never; // of the kind that was asked for
 };
 
 function parseJson(bytes: Uint8Array, url: string): unknown {

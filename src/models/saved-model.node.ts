@@ -21,16 +21,18 @@ import { readJsonObject } from "../files/json.node.js";
 import type { DownloadOptions } from "../hub/download.node.js";
 import { locateModel } from "../hub/locate.node.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
-import { checkpointVariables, configOf, type HuggingFaceConfig, modelFromConfig, tensorMatch } from "./architectures.js";
-import type { CausalLM } from "./causal-lm.js";
+import { checkpointVariables, configOf, type HuggingFaceConfig, modelFromConfig } from "./architectures.js";
 import { configText } from "./configs/entries.js";
+import type { AnyModel, Model, ModelKind, ModelKinds } from "./model.js";
 
 export interface SaveModelOptions extends WeightsOptions {
   /** Saved beside the model, so that the directory can be used on its own. */
   readonly tokenizer?: Tokenizer;
 }
 
-export interface LoadModelOptions extends DownloadOptions {
+export interface LoadModelOptions<K extends ModelKind = ModelKind> extends DownloadOptions {
+  /** What it is to be used as. Default: what its `config.json` says. */
+  readonly kind?: K;
   /** The file with the parameters, or the index of several. Default: that of the directory. */
   readonly weights?: string;
 }
@@ -44,13 +46,13 @@ interface Origin {
   readonly generationConfig: HuggingFaceConfig | undefined;
 }
 
-const origins = new WeakMap<CausalLM, Origin>();
+const origins = new WeakMap<Model, Origin>();
 
 /**
  * Writes a model, and its tokenizer when there is one, as a Hugging Face directory. A directory that is new appears when it is
  * complete; in one that is there each file is replaced as a whole, the parameters last.
  */
-export async function saveModel(model: CausalLM, directory: string, options: SaveModelOptions = {}): Promise<void> {
+export async function saveModel(model: Model, directory: string, options: SaveModelOptions = {}): Promise<void> {
   const target = resolve(directory);
   const isNew = (await entriesOf(target)).length === 0;
   await mkdir(dirname(target), { recursive: true });
@@ -67,18 +69,20 @@ export async function saveModel(model: CausalLM, directory: string, options: Sav
   await syncFolder(dirname(target));
 }
 
-async function writeModel(model: CausalLM, directory: string, { tokenizer, ...weights }: SaveModelOptions): Promise<void> {
+async function writeModel(model: Model, directory: string, { tokenizer, ...weights }: SaveModelOptions): Promise<void> {
   await tokenizer?.save(directory);
   await saveConfig(model, directory, weights.dtype ? { dtype: weights.dtype, torch_dtype: weights.dtype } : {});
   await saveWeights(directory, checkpointVariables(model), weights);
 }
 
 /** Writes `config.json`, with further `entries`, and `generation_config.json`. */
-export async function saveConfig(model: CausalLM, directory: string, entries: HuggingFaceConfig = {}): Promise<void> {
+export async function saveConfig(model: Model, directory: string, entries: HuggingFaceConfig = {}): Promise<void> {
   const origin = origins.get(model);
   const config: HuggingFaceConfig = { ...configOf(model), ...entries, ...origin?.tokenIds };
-  const generationConfig = origin?.generationConfig ?? Object.fromEntries(tokenIds.map((name) => [name, config[name] ?? null]));
-  await writeJson(join(directory, "generation_config.json"), generationConfig);
+  if (model.kind === "causal-lm") {
+    const generationConfig = origin?.generationConfig ?? Object.fromEntries(tokenIds.map((name) => [name, config[name] ?? null]));
+    await writeJson(join(directory, "generation_config.json"), generationConfig);
+  }
   await writeFileAtomically(join(directory, "config.json"), configText(config));
 }
 
@@ -92,7 +96,12 @@ export async function saveConfig(model: CausalLM, directory: string, entries: Hu
  * that are missing, truncated, foreign or do not fit the configuration, naming every tensor that is wrong; NETWORK where a
  * download fails
  */
-export async function loadModel(source: string, { weights, ...download }: LoadModelOptions = {}): Promise<CausalLM> {
+export async function loadModel<K extends ModelKind>(
+  source: string,
+  options: LoadModelOptions<K> & { kind: K },
+): Promise<ModelKinds[K]>;
+export async function loadModel(source: string, options?: LoadModelOptions): Promise<AnyModel>;
+export async function loadModel(source: string, { weights, kind, ...download }: LoadModelOptions = {}): Promise<AnyModel> {
   const directory = await locateModel(source, download);
   const path = join(directory, "config.json");
   const config = await readJsonObject(path);
@@ -101,8 +110,8 @@ export async function loadModel(source: string, { weights, ...download }: LoadMo
       "CONFIG",
       `${directory} is not a saved model: there is no config.json. ${await describeDirectory(directory)}`,
     );
-  const model = modelFromConfig(config, path);
-  await openVariables(weights ?? (await requireWeights(directory)), checkpointVariables(model), tensorMatch(model));
+  const model = modelFromConfig(config, path, kind);
+  await openVariables(weights ?? (await requireWeights(directory)), checkpointVariables(model), model.checkpointMatch);
   origins.set(model, {
     tokenIds: Object.fromEntries(tokenIds.flatMap((name) => (name in config ? [[name, config[name]]] : []))),
     generationConfig: await readJsonObject(join(directory, "generation_config.json")),

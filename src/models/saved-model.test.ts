@@ -61,7 +61,7 @@ describe.each([
     await saveModel(model, directory);
     expect((await readdir(directory)).sort()).toEqual(["config.json", "generation_config.json", "model.safetensors"]);
     expect(await readdir(join(folder, "models"))).toEqual(["whale"]);
-    const loaded = await loadModel(directory);
+    const loaded = await loadModel(directory, { kind: "causal-lm" });
     expect(loaded).toBeInstanceOf(model.constructor);
     expect(loaded.toConfig()).toEqual(model.toConfig());
     expect(await values(loaded)).toEqual(await values(model));
@@ -90,7 +90,7 @@ describe("from transformers", () => {
       .map(([key, { data, ...rest }]) => ({ name: key.slice("parameter.".length), ...rest, data: () => data }));
     await writeSafetensors(join(directory, "model.safetensors"), parameters);
 
-    const model = await loadModel(directory);
+    const model = await loadModel(directory, { kind: "causal-lm" });
     expect([...model.parameters().values()].every(({ file }) => file !== undefined)).toBe(true);
     const expected = toNumbers(tensors.get("logits") as HostArray);
     for (const frozen of [true, false]) {
@@ -111,7 +111,7 @@ describe("from transformers", () => {
       for (const layer of [0, 1]) tensors.set(`h.${layer}.attn.bias`, mask).set(`h.${layer}.attn.masked_bias`, mask);
       tensors.set("lm_head.weight", tensors.get("wte.weight") as HostArray);
     });
-    expect(await values(await loadModel(directory))).toEqual(await values(model));
+    expect(await values(await loadModel(directory, { kind: "causal-lm" }))).toEqual(await values(model));
   });
 
   it.each(["float16", "bfloat16"] as const)("may be %s, which is converted when it is read", async (dtype: DType) => {
@@ -121,7 +121,7 @@ describe("from transformers", () => {
       for (const [name, tensor] of tensors)
         tensors.set(name, { dtype, shape: tensor.shape, data: encode(dtype, toNumbers(tensor)) } as HostArray);
     });
-    const loaded = await loadModel(directory);
+    const loaded = await loadModel(directory, { kind: "causal-lm" });
     const [original, rounded] = [await values(model), await values(loaded)];
     const precision = dtype === "float16" ? 2 ** -11 : 2 ** -8;
     for (const [path, numbers] of Object.entries(original))
@@ -141,7 +141,7 @@ describe("from transformers", () => {
       JSON.stringify({ ...(await config()), eos_token_id: [2, 7], bos_token_id: 1 }),
     );
     await writeFile(join(directory, "generation_config.json"), JSON.stringify({ temperature: 0.6 }));
-    const model = await loadModel(directory);
+    const model = await loadModel(directory, { kind: "causal-lm" });
     directory = join(folder, "tuned");
     await saveModel(model, directory);
     expect(await config()).toMatchObject({ eos_token_id: [2, 7], bos_token_id: 1, pad_token_id: null });
@@ -152,9 +152,11 @@ describe("from transformers", () => {
     await saveModel(llama(true), directory);
     const { rope_parameters: parameters, rope_theta: theta, ...rest } = await config();
     expect([parameters, theta]).toEqual([{ rope_type: "default", rope_theta: 500 }, 500]);
-    expect(modelFromConfig({ ...rest, rope_parameters: parameters }).toConfig()).toMatchObject({ ropeTheta: 500 });
-    expect(modelFromConfig({ ...rest, rope_theta: 700 }).toConfig()).toMatchObject({ ropeTheta: 700 });
-    expect(modelFromConfig(rest).toConfig()).toMatchObject({ ropeTheta: 10_000 });
+    expect(modelFromConfig({ ...rest, rope_parameters: parameters }, undefined, "causal-lm").toConfig()).toMatchObject({
+      ropeTheta: 500,
+    });
+    expect(modelFromConfig({ ...rest, rope_theta: 700 }, undefined, "causal-lm").toConfig()).toMatchObject({ ropeTheta: 700 });
+    expect(modelFromConfig(rest, undefined, "causal-lm").toConfig()).toMatchObject({ ropeTheta: 10_000 });
   });
 });
 
@@ -169,7 +171,7 @@ describe("a directory that does not fit is refused whole", () => {
       tensors.set("transformer.wpe.weight", { dtype: "float32", shape: [5, 8], data: new Float32Array(40) });
       tensors.set("transformer.ln_f.bias", { dtype: "int32", shape: [8], data: new Int32Array(8) });
     });
-    const error = await loadModel(directory).catch((cause: Error) => cause);
+    const error = await loadModel(directory, { kind: "causal-lm" }).catch((cause: Error) => cause);
     expect(error).toMatchObject({ code: "CHECKPOINT" });
     for (const part of [
       /missing: transformer\.h\.0\.ln_1\.bias, transformer\.ln_f\.weight$/m,
@@ -184,40 +186,52 @@ describe("a directory that does not fit is refused whole", () => {
   it("refuses a truncated and a foreign file", async () => {
     const path = join(directory, "model.safetensors");
     await truncate(path, (await readFile(path)).length - 3);
-    await expect(loadModel(directory)).rejects.toThrow(fails("CHECKPOINT", /tensor "transformer\.\S+" ends at byte/));
+    await expect(loadModel(directory, { kind: "causal-lm" })).rejects.toThrow(
+      fails("CHECKPOINT", /tensor "transformer\.\S+" ends at byte/),
+    );
     await writeFile(path, "a pickle, perhaps");
-    await expect(loadModel(directory)).rejects.toThrow(fails("CHECKPOINT", /cannot be read as safetensors/));
+    await expect(loadModel(directory, { kind: "causal-lm" })).rejects.toThrow(
+      fails("CHECKPOINT", /cannot be read as safetensors/),
+    );
   });
 
   it("refuses a configuration of another architecture, or one that it cannot follow", async () => {
     const original = await config();
     const write = (changed: object) => writeFile(join(directory, "config.json"), JSON.stringify({ ...original, ...changed }));
     await write({ model_type: "mamba" });
-    await expect(loadModel(directory)).rejects.toThrow(fails("CONFIG", /config\.json has model_type "mamba"; known are gpt2, /));
+    await expect(loadModel(directory, { kind: "causal-lm" })).rejects.toThrow(
+      fails("CONFIG", /config\.json has model_type "mamba"; known are gpt2, /),
+    );
     await write({ model_type: undefined });
-    await expect(loadModel(directory)).rejects.toThrow(fails("CONFIG", /has no model_type/));
+    await expect(loadModel(directory, { kind: "causal-lm" })).rejects.toThrow(fails("CONFIG", /has no model_type/));
     await write({ n_layer: 0, activation_function: "relu" });
-    await expect(loadModel(directory)).rejects.toThrow(fails("CONFIG", /n_layer[\s\S]*activation_function/));
+    await expect(loadModel(directory, { kind: "causal-lm" })).rejects.toThrow(
+      fails("CONFIG", /n_layer[\s\S]*activation_function/),
+    );
     await write({ n_head: 3 });
-    await expect(loadModel(directory)).rejects.toThrow(
+    await expect(loadModel(directory, { kind: "causal-lm" })).rejects.toThrow(
       fails("CONFIG", /config\.json: GPT2: nEmbd 8 cannot be shared by nHead 3 evenly/),
     );
     await writeFile(join(directory, "config.json"), '{"model_type": "gp');
-    await expect(loadModel(directory)).rejects.toThrow(fails("CONFIG", /config\.json is not JSON; it may be truncated/));
+    await expect(loadModel(directory, { kind: "causal-lm" })).rejects.toThrow(
+      fails("CONFIG", /config\.json is not JSON; it may be truncated/),
+    );
     await writeFile(join(directory, "config.json"), "[]");
-    await expect(loadModel(directory)).rejects.toThrow(fails("CONFIG", /does not hold an object/));
+    await expect(loadModel(directory, { kind: "causal-lm" })).rejects.toThrow(fails("CONFIG", /does not hold an object/));
   });
 
   it("says what a directory without a model holds", async () => {
     await rm(join(directory, "model.safetensors"));
-    await expect(loadModel(directory)).rejects.toThrow(
+    await expect(loadModel(directory, { kind: "causal-lm" })).rejects.toThrow(
       fails("CHECKPOINT", /no model\.safetensors in .*whale\. It holds config\.json/),
     );
     await writeFile(join(directory, "pytorch_model.bin"), "");
-    await expect(loadModel(directory)).rejects.toThrow(fails("CHECKPOINT", /PyTorch's own format: save it as safetensors/));
+    await expect(loadModel(directory, { kind: "causal-lm" })).rejects.toThrow(
+      fails("CHECKPOINT", /PyTorch's own format: save it as safetensors/),
+    );
     await writeFile(join(directory, "model-00001-of-00002.safetensors"), "");
-    await expect(loadModel(directory)).rejects.toThrow(fails("CHECKPOINT", /spread over several files/));
-    await expect(loadModel(join(folder, "nowhere"))).rejects.toThrow(
+    await expect(loadModel(directory, { kind: "causal-lm" })).rejects.toThrow(fails("CHECKPOINT", /spread over several files/));
+    await expect(loadModel(join(folder, "nowhere"), { kind: "causal-lm" })).rejects.toThrow(
       fails("CONFIG", /is not a saved model.*empty or does not exist/),
     );
   });
@@ -237,13 +251,13 @@ describe("saving", () => {
     const model = gpt2();
     await saveModel(model, directory);
     await expect(saveModel(broken, directory)).rejects.toThrow("the device was lost");
-    expect(await values(await loadModel(directory))).toEqual(await values(model));
+    expect(await values(await loadModel(directory, { kind: "causal-lm" }))).toEqual(await values(model));
     expect((await readdir(directory)).sort()).toEqual(["config.json", "generation_config.json", "model.safetensors"]);
   });
 
   it("moves parameters that lay in the file it replaces, and another model notices that its file is gone", async () => {
     await saveModel(gpt2(), directory);
-    const [model, other] = [await loadModel(directory), await loadModel(directory)];
+    const [model, other] = [await loadModel(directory, { kind: "causal-lm" }), await loadModel(directory, { kind: "causal-lm" })];
     const before = await values(model);
     model
       .variables()
@@ -255,7 +269,7 @@ describe("saving", () => {
     await expect(logits(other, { dtype: "int32", shape: [1, 1], data: Int32Array.of(1) }, true)).rejects.toThrow(
       fails("CHECKPOINT", /was replaced or removed/),
     );
-    expect(await values(await loadModel(directory))).toEqual(await values(model));
+    expect(await values(await loadModel(directory, { kind: "causal-lm" }))).toEqual(await values(model));
   });
 
   it("spreads the parameters over files of a limited size, in fewer bits, and says so in the configuration", async () => {
@@ -269,7 +283,7 @@ describe("saving", () => {
       path,
       row.map((value) => roundTo("bfloat16", value)),
     ]);
-    expect(await values(await loadModel(directory))).toEqual(Object.fromEntries(rounded));
+    expect(await values(await loadModel(directory, { kind: "causal-lm" }))).toEqual(Object.fromEntries(rounded));
   });
 
   it("takes a model by its name from the hub", async () => {
@@ -277,7 +291,7 @@ describe("saving", () => {
     await using hub = await hubServer("whales/moby");
     for (const name of await readdir(directory)) hub.files.set(name, await readFile(join(directory, name)));
     const options = { hubUrl: hub.url, cacheFolder: join(folder, "cache") };
-    expect(await values(await loadModel("whales/moby", options))).toEqual(await values(gpt2()));
+    expect(await values(await loadModel("whales/moby", { ...options, kind: "causal-lm" }))).toEqual(await values(gpt2()));
     await expect(loadModel("whales/pequod", options)).rejects.toThrow(fails("NETWORK", /There is no directory whales\/pequod/));
   });
 
@@ -287,6 +301,6 @@ describe("saving", () => {
     const elsewhere = join(folder, "step-000100.safetensors");
     await copyFile(join(directory, "model.safetensors"), elsewhere);
     await rm(join(directory, "model.safetensors"));
-    expect(await values(await loadModel(directory, { weights: elsewhere }))).toEqual(await values(model));
+    expect(await values(await loadModel(directory, { kind: "causal-lm", weights: elsewhere }))).toEqual(await values(model));
   });
 });

@@ -59,7 +59,7 @@ const largestDifference = (a: readonly number[], b: readonly number[]): number =
   a.length === b.length ? Math.max(...a.map((value, i) => Math.abs(value - (b[i] as number)))) : Number.POSITIVE_INFINITY;
 
 const names = Object.keys(configs);
-const make = (name: string): CausalLM => modelFromConfig(configs[name]).initialize(5);
+const make = (name: string): CausalLM => modelFromConfig(configs[name], undefined, "causal-lm").initialize(5);
 const directoryOf = (name: string): string => join(folder, name.replaceAll(" ", "-"));
 const inTwoFiles = (name: string): boolean => name === "llama in two files";
 /** Of all models in one process: starting it is what takes long. */
@@ -93,10 +93,10 @@ it.each(names)("transformers.js runs %s: logits, cached generation and padding",
 
 it("parameters are in the file that was asked for, and those that do not fit are refused", async () => {
   const directory = join(folder, "twice");
-  const model = modelFromConfig(configs.llama).initialize(5);
+  const model = modelFromConfig(configs.llama, undefined, "causal-lm").initialize(5);
   for (const externalData of [true, false]) await exportOnnx(model, directory, { externalData });
   expect(await readdir(join(directory, "onnx"))).toEqual(["model.onnx"]);
-  const large = modelFromConfig({ model_type: "llama", ...base, vocab_size: 100_000, hidden_size: 4096 });
+  const large = modelFromConfig({ model_type: "llama", ...base, vocab_size: 100_000, hidden_size: 4096 }, undefined, "causal-lm");
   await expect(exportOnnx(large, directory, { externalData: false })).rejects.toMatchObject({
     code: "ARGUMENT",
     message: expect.stringMatching(/Parameters of \d+ bytes do not fit into an ONNX file/),

@@ -38,9 +38,9 @@ async function makerOf(
       return (vocabSize) => new Llama({ ...options, vocabSize });
     }
     case "config":
-      return (vocabSize) => modelFromConfig({ ...model.config, vocab_size: vocabSize }, "The recipe's model.config");
+      return (vocabSize) => modelFromConfig({ ...model.config, vocab_size: vocabSize }, "The recipe's model.config", "causal-lm");
     case "saved": {
-      const { model: saved } = await openTrainedModel(model.source, download);
+      const { model: saved } = await openTrainedModel(model.source, { ...download, kind: "causal-lm" });
       return () => saved;
     }
   }

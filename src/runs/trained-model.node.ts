@@ -4,28 +4,37 @@ import { readdir } from "node:fs/promises";
 import { TsumikiError } from "../errors.js";
 import type { DownloadOptions } from "../hub/download.node.js";
 import { locateModel } from "../hub/locate.node.js";
-import type { CausalLM } from "../models/causal-lm.js";
-import { loadModel } from "../models/saved-model.node.js";
+import type { ModelKind, ModelKinds } from "../models/model.js";
+import { type LoadModelOptions, loadModel } from "../models/saved-model.node.js";
 import { loadTokenizer } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { RunDirectory } from "./directory.node.js";
 
-export interface TrainedModel {
-  readonly model: CausalLM;
+export interface TrainedModel<K extends ModelKind = ModelKind> {
+  readonly model: ModelKinds[K];
   /** The one that it was trained with. @throws TsumikiError TOKENIZER where there is none that is known here */
   openTokenizer(): Promise<Tokenizer>;
 }
 
-/** @param source a directory, a run (its newest checkpoint, where it has not ended), a GGUF file, or `org/name` on the hub */
-export async function openTrainedModel(source: string, download: DownloadOptions = {}): Promise<TrainedModel> {
+/**
+ * @param source a directory, a run (its newest checkpoint, where it has not ended), a GGUF file, or `org/name` on the hub
+ * @param options.kind what the model is to be used as; default: what its configuration says
+ */
+export async function openTrainedModel<K extends ModelKind = ModelKind>(
+  source: string,
+  options: LoadModelOptions<K> = {},
+): Promise<TrainedModel<K>> {
   if (isGguf(source)) {
     const { model, tokenizer } = await openGguf(source);
-    return { model, openTokenizer: async () => known(tokenizer, source) };
+    if (options.kind !== undefined && options.kind !== model.kind)
+      throw new TsumikiError("CONFIG", `${source} is a ${model.kind}, and not a ${options.kind}.`);
+    return { model: model as ModelKinds[K], openTokenizer: async () => known(tokenizer, source) };
   }
-  const directory = await locateModel(source, download);
+  const directory = await locateModel(source, options);
   const weights = await newestCheckpoint(directory);
-  const model = await loadModel(directory, weights === undefined ? {} : { weights });
-  return { model, openTokenizer: () => loadTokenizer(directory) };
+  const { kind } = options;
+  const model = await loadModel(directory, { ...(kind && { kind }), ...(weights === undefined ? {} : { weights }) });
+  return { model: model as ModelKinds[K], openTokenizer: () => loadTokenizer(directory) };
 }
 
 /** The tokenizer that belongs to the model of the same source. @throws TsumikiError TOKENIZER where it has none that is known here */

@@ -107,7 +107,7 @@ export async function runTraining(recipe: RecipeInput | undefined, options: RunT
   const known = latest && {
     tokenizer: await loadTokenizer(directory),
     textSha256: readState(latest).textSha256,
-    openModel: () => loadModel(directory, { weights: latest.modelPath }),
+    openModel: () => loadModel(directory, { kind: "causal-lm", weights: latest.modelPath }),
   };
   const ingredients = await ingredientsOf(followed, { known, reporter, signal });
   using _data = ingredients.data;

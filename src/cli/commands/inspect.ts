@@ -32,9 +32,17 @@ export function register(program: Command): void {
 }
 
 async function inspect(source: string, { json = false, revision, ...flags }: InspectFlags): Promise<void> {
-  const { inspectionTable, inspectModel } = await import("../../inspect/index.js");
+  const { generalInspectionTable, inspectAnyModel, inspectionTable, inspectModel } = await import("../../inspect/index.js");
+  const { modelFromConfig } = await import("../../models/architectures.js");
+  const config = await configOf(source, revision);
+  const model = modelFromConfig(config, source);
+  if (model.kind !== "causal-lm") {
+    const inspection = inspectAnyModel(model, flags);
+    console.log(json ? JSON.stringify(inspection) : generalInspectionTable(inspection));
+    return;
+  }
   const options: InspectOptions = flags;
-  const inspection = inspectModel(await configOf(source, revision), options);
+  const inspection = inspectModel(config, options);
   console.log(json ? JSON.stringify(inspection) : inspectionTable(inspection));
 }
 

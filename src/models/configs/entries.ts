@@ -5,37 +5,59 @@ import { toCheckpointName } from "../../checkpoint/names.js";
 import { activations } from "../../nn/feed-forward.js";
 import { type RopeScaling, ropeTypes } from "../../nn/rope-scaling.js";
 import type { CausalLM } from "../causal-lm.js";
+import type { Model, ModelKind, ModelKinds } from "../model.js";
 
 /** The content of a `config.json`. */
 export type HuggingFaceConfig = Readonly<Record<string, unknown>>;
 
 /** How an architecture's configuration is read and written. */
 export interface Architecture {
+  readonly kind: ModelKind;
   /** The class of transformers that has it. */
   readonly className: string;
   /** Checks a `config.json` and makes the model that it describes. */
-  readonly read: z.ZodType<CausalLM>;
+  readonly read: z.ZodType<Model>;
   /** The entries of `config.json` for a model. */
-  readonly write: (model: CausalLM) => HuggingFaceConfig;
+  readonly write: (model: Model) => HuggingFaceConfig;
+}
+
+interface ArchitectureDefinition<K extends ModelKind, S extends z.ZodType, M extends ModelKinds[K]> {
+  readonly kind: K;
+  readonly className: string;
+  /** Entries of `config.json` by their names there. */
+  readonly entries: S;
+  /** The model that they describe. */
+  readonly make: (entries: z.output<S>) => M;
+  /** What the model is in `config.json`. */
+  readonly write: (model: M) => HuggingFaceConfig;
+}
+
+export function defineArchitecture<K extends ModelKind, S extends z.ZodType, M extends ModelKinds[K]>(
+  definition: ArchitectureDefinition<K, S, M>,
+): Architecture {
+  const { kind, className, entries, make, write } = definition;
+  return {
+    ...{ kind, className },
+    read: entries.transform((config) => make(config)) as unknown as z.ZodType<Model>,
+    write: (model) => write(model as unknown as M),
+  };
 }
 
 /**
- * @param schema entries of `config.json` by their names there
- * @param make the model they describe
+ * A language model's.
+ *
  * @param write what the model's `toConfig()` is in `config.json`
  */
-export function architecture<S extends z.ZodType, M extends CausalLM>(
+export const architecture = <S extends z.ZodType, M extends CausalLM>(
   className: string,
-  schema: S,
+  entries: S,
   make: (config: z.output<S>) => M,
   write: (config: ReturnType<M["toConfig"]>) => HuggingFaceConfig,
-): Architecture {
-  return {
-    className,
-    read: schema.transform((config) => make(config)) as unknown as z.ZodType<CausalLM>,
+): Architecture =>
+  defineArchitecture({
+    ...{ kind: "causal-lm", className, entries, make },
     write: (model) => write(model.toConfig() as ReturnType<M["toConfig"]>),
-  };
-}
+  });
 
 export const count = z.int().positive();
 /** Of values that are dropped. */

@@ -18,9 +18,14 @@ import type { HuggingFaceConfig } from "../configs/entries.js";
 
 const folder = fileURLToPath(new URL("../../../reference/golden/", import.meta.url));
 
-export const goldenDecoders: readonly string[] = readdirSync(join(folder, "decoders"))
-  .filter((name) => name.endsWith(".safetensors"))
-  .map((name) => name.slice(0, -".safetensors".length));
+const casesIn = (name: string): readonly string[] =>
+  readdirSync(join(folder, name))
+    .filter((file) => file.endsWith(".safetensors"))
+    .map((file) => file.slice(0, -".safetensors".length));
+
+export const goldenDecoders = casesIn("decoders");
+/** Of reference/models.py. */
+export const goldenModels = casesIn("models");
 
 /** Uniform in [−0.5, 0.5): FNV-1a of the name seeds MurmurHash3's finalizer of the index. */
 export function formula(name: string, size: number): Float64Array {
@@ -41,11 +46,15 @@ export function formulaWeight(name: string, shape: readonly number[]): HostArray
   return { dtype: "float32", shape, data: Float32Array.from(values, (value) => value + around) };
 }
 
-/** The largest difference between two lists of values, as a share of the largest value that is expected. */
-export function relativeDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+/**
+ * The largest difference between two lists of values, as a share of the largest value that is expected.
+ *
+ * @param floor the least that it is a share of: biases of keys have gradients that are nothing but rounding
+ */
+export function relativeDifference(actual: ArrayLike<number>, expected: ArrayLike<number>, floor = 1e-3): number {
   if (actual.length !== expected.length) return Number.POSITIVE_INFINITY;
   const [right, left] = [Array.from(expected), Array.from(actual)];
-  const scale = Math.max(...right.map(Math.abs), 1e-3); // biases of keys have gradients that are nothing but rounding
+  const scale = Math.max(...right.map(Math.abs), floor);
   return left.reduce((largest, value, i) => Math.max(largest, Math.abs(value - (right[i] as number)) / scale), 0); // NaN stays
 }
 
