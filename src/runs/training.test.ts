@@ -83,7 +83,12 @@ describe("runTraining", () => {
     expect(messages[0]).toMatch(/^text .*text\.txt[\s\S]*^model +gpt2, 0\.0 million parameters$/m);
 
     const pieces = [];
-    for await (const piece of generate(await loadModel(directory, { kind: "causal-lm" }), await loadTokenizer(directory), "the ", { maxTokens: 5 }))
+    for await (const piece of generate(
+      await loadModel(directory, { kind: "causal-lm" }),
+      await loadTokenizer(directory),
+      "the ",
+      { maxTokens: 5 },
+    ))
       pieces.push(piece);
     expect(pieces.join("")).toHaveLength(5);
   });
@@ -376,7 +381,11 @@ describe("runTraining of other models", () => {
     const reached = (await lossesOf(directory)).at(-1) as number;
     const checkpoint = (await (await RunDirectory.open(directory)).latestCheckpoint())?.modelPath as string;
     const file = join(folder, "whale.gguf");
-    await exportGguf(await loadModel(directory, { kind: "causal-lm", weights: checkpoint }), await loadTokenizer(directory), file);
+    await exportGguf(
+      await loadModel(directory, { kind: "causal-lm", weights: checkpoint }),
+      await loadTokenizer(directory),
+      file,
+    );
     for (const [i, source] of [directory, file].entries()) {
       const next = join(folder, `next-${i}`);
       await runTraining(from(source, { steps: 2 }), { directory: next });
