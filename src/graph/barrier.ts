@@ -49,6 +49,7 @@ const lateZero = defineOp({
 /** x; its size, and with it x, waits for the zero. */
 const waitFor = defineOp({
   name: "waitFor",
+  traits: { moves: "view" },
   arity: 2,
   accepts: "mixed",
   shape: ([x]) => x.shape,

@@ -13,6 +13,7 @@ interface PassThroughAttributes {
 /** The first operands as they are, with a gradient of its own for every operand. Nothing is left of it in a model. */
 export const passThrough = defineOp<PassThroughAttributes>({
   name: "passThrough",
+  traits: { alias: true },
   accepts: "mixed",
   outputs: ({ count }) => count,
   dtype: (inputs, { count }) => inputs.slice(0, count).map(({ dtype }) => dtype),
@@ -68,6 +69,7 @@ export function customGradient<I extends readonly Tensor[], const O extends read
 
 const stopGradientOp = defineOp({
   name: "stopGradient",
+  traits: { alias: true },
   arity: 1,
   shape: ([x]) => x.shape,
   vjp: "nonDifferentiable",

@@ -4,7 +4,7 @@ import { TsumikiError } from "../errors.js";
 import { formatShape, sameShape } from "./dim.js";
 import { isFloat } from "./dtype.js";
 import { nodesOf } from "./graph.js";
-import { constantScalar } from "./leaves.js";
+import { uniformValue } from "./leaves.js";
 import { add } from "./ops/arithmetic.js";
 import { onesLike, zerosLike } from "./ops/fill.js";
 import type { Node, Tensor } from "./tensor.js";
@@ -96,7 +96,4 @@ function dependents(nodes: readonly Node[], targets: ReadonlySet<Tensor>): Reado
 }
 
 /** Whether it can be seen that nothing flows back: a vjp may leave out what it would compute from such a gradient. */
-export function isZeros(gradient: Tensor): boolean {
-  const { op, inputs } = gradient.node;
-  return constantScalar(op.name === "expand" ? (inputs[0] as Tensor) : gradient) === 0;
-}
+export const isZeros = (gradient: Tensor): boolean => uniformValue(gradient) === 0;

@@ -45,11 +45,21 @@ export { fromNumbers, type HostArray, hostArray, ResultArray, toNumbers } from "
 export { constant, input, random } from "./leaves.js";
 export type { TensorMethods } from "./methods.js";
 export type { OnnxAttributes, OnnxBuilder, OnnxValue } from "./onnx-face.js";
-export { type Bound, defineOp, type NoAttributes, type OpDefinition, operator, operators, type ReferenceArray } from "./op.js";
+export {
+  type Bound,
+  defineOp,
+  type NoAttributes,
+  type OpDefinition,
+  type OpTraits,
+  operator,
+  operators,
+  type ReferenceArray,
+} from "./op.js";
 export * from "./ops/index.js";
 export { printGraph } from "./print.js";
 export { type NamedRandom, namedRandom } from "./random.js";
 export { scan } from "./scan.js";
+export type { SizeRequirement } from "./size-requirement.js";
 export { type Node, Tensor } from "./tensor.js";
 export { currentScope, isFetched, isTraining, named, withTraining } from "./trace.js";
 export { type Initializer, Parameter, Variable, type VariableOptions } from "./variable.js";

@@ -59,6 +59,10 @@ export function constantScalar(tensor: Tensor): number | undefined {
   return value && elementCount(value.shape) === 1 ? toNumbers(value)[0] : undefined;
 }
 
+/** The number that all elements are known to be: a constant of one element, or one that was expanded. */
+export const uniformValue = (tensor: Tensor): number | undefined =>
+  constantScalar(tensor.node.op.name === "expand" ? (tensor.node.inputs[0] as Tensor) : tensor);
+
 export type Distribution =
   | { readonly kind: "uniform" }
   | { readonly kind: "normal" }

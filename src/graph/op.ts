@@ -8,6 +8,7 @@ import type { Dim, Shape } from "./dim.js";
 import type { DType } from "./dtype.js";
 import type { ExampleMaker, OpExample } from "./example.js";
 import type { OnnxBuilder, OnnxValue } from "./onnx-face.js";
+import { checkRequirements, type SizeRequirement } from "./size-requirement.js";
 import { type Attributes, makeNode, type OutputType, Tensor } from "./tensor.js";
 import { currentScope } from "./trace.js";
 
@@ -59,6 +60,23 @@ export type OnnxFace<A> = (
 /** Tuples, so that definitions can name their operands: `([x, weight]) => ...`. */
 type Operands<T> = readonly [T, T, T, T, T, T, T, T];
 
+/** What passes and plans may rely on, whatever an operator computes. */
+export interface OpTraits {
+  /** An element of the result is made of the elements at its place in the operands, which broadcast. */
+  readonly elementwise?: true;
+  /** Besides: the result is off by no more than a few times what the operands are, so that narrow floats lose little. */
+  readonly gentle?: true;
+  /**
+   * Every element of the result is one of the operands': rounding before is rounding after. They may stay where they lie in memory
+   * (`view`), all come to other places (`whole`), or some of them (`part`).
+   */
+  readonly moves?: "view" | "whole" | "part";
+  /** Nothing is left of it in a model: the results are the first operands. */
+  readonly alias?: true;
+  /** Constants that leave the other operand as it is: as the left one, as the right one. */
+  readonly neutral?: { readonly left?: number; readonly right: number };
+}
+
 interface OpFaces<A> {
   /** Unique, camelCase, as the exported function is called. */
   readonly name: string;
@@ -66,8 +84,14 @@ interface OpFaces<A> {
   readonly arity?: number | readonly number[];
   /** Element types that the tensors may have; all must have the same one unless `mixed`. Default: any, the same. */
   readonly accepts?: "float" | "number" | "bool" | "any" | "mixed";
+  readonly traits?: OpTraits;
   /** Element types of the outputs. Default: that of the first input. */
   dtype?(inputs: Operands<Tensor>, attributes: A): DType | readonly DType[];
+  /**
+   * What must hold of sizes. What is certainly wrong is an error while the graph is made, what depends on symbolic sizes when they are
+   * bound. That no result has a negative size needs no saying.
+   */
+  requires?(inputs: Operands<{ readonly shape: Shape }>, attributes: A): readonly SizeRequirement[];
   /** Gradient for each input, in operators; `undefined` where none flows. */
   readonly vjp:
     | "nonDifferentiable"
@@ -103,7 +127,9 @@ export interface OpDefinition {
   readonly name: string;
   /** Leaves (feeds, variables, noise, constants) take no inputs and are given, not computed. */
   readonly leaf: boolean;
+  readonly traits: OpTraits;
   outputTypes(inputs: readonly Tensor[], attributes: Attributes): readonly OutputType[];
+  requires(inputs: readonly { readonly shape: Shape }[], attributes: Attributes): readonly SizeRequirement[];
   readonly vjp: "nonDifferentiable" | ((context: VjpContext<Attributes>) => readonly (Tensor | undefined)[]);
   readonly onnx: OnnxFace<Attributes>;
   reference(inputs: readonly ReferenceArray[], attributes: Attributes, context: ReferenceContext): readonly ReferenceArray[];
@@ -142,16 +168,20 @@ export function defineOp<A extends object>(
   const definition: OpDefinition = {
     name: spec.name,
     leaf: false,
+    traits: spec.traits ?? {},
     outputTypes(inputs, attributes) {
       checkOperands(spec, inputs);
       const operands = inputs as unknown as Operands<Tensor>;
       const shapes = single
         ? [(spec as SingleOutputSpec<A>).shape(operands, attributes as A)]
         : (spec as MultipleOutputSpec<A>).shape(operands, attributes as A);
+      checkRequirements(definition.requires(inputs, attributes));
       const given = spec.dtype?.(operands, attributes as A) ?? inputs[0]?.dtype;
       if (given === undefined) throw new DTypeError(`an operator without inputs must say its \`dtype\``);
       return shapes.map((shape, i) => ({ shape, dtype: typeof given === "string" ? given : (given[i] as DType) }));
     },
+    requires: (inputs, attributes) =>
+      spec.requires?.(inputs as unknown as Operands<{ readonly shape: Shape }>, attributes as A) ?? [],
     vjp: spec.vjp as OpDefinition["vjp"],
     onnx: spec.onnx as unknown as OnnxFace<Attributes>,
     reference(inputs, attributes, context) {
@@ -227,7 +257,9 @@ export function leafOp(name: string): OpDefinition {
   return {
     name,
     leaf: true,
+    traits: {},
     outputTypes: never("shape"),
+    requires: () => [],
     vjp: "nonDifferentiable",
     onnx: never("onnx"),
     reference: never("reference"),

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { DType } from "./dtype.js";
 import { fromNumbers, type HostArray, toNumbers } from "./host-array.js";
 import { constant } from "./leaves.js";
 import { add } from "./ops/index.js";
@@ -51,9 +52,17 @@ describe("the initial value", () => {
     expect(() => new Variable([3], { name: "x", initializer: () => new Float32Array(2) }).hostValue()).toThrow(
       /initializer of x float32\[3\] gave 2 elements, but 3 are needed/,
     );
-    expect(() => new Variable([3], { dtype: "float16", initializer: () => new Float32Array(3) }).hostValue()).toThrow(
-      /Uint16Array/,
-    );
+    expect(() => new Variable([3], { dtype: "int32", initializer: () => new Float32Array(3) }).hostValue()).toThrow(/Int32Array/);
+  });
+
+  it("is rounded to the float that the variable has", () => {
+    const value = (dtype: DType) =>
+      toNumbers(new Variable([1], { dtype, initializer: () => Float32Array.of(1 / 3) }).hostValue());
+    expect((["float64", "float16", "bfloat16"] as const).map((dtype) => value(dtype)[0])).toEqual([
+      Math.fround(1 / 3),
+      0.333251953125,
+      0.333984375,
+    ]);
   });
 });
 

@@ -5,8 +5,8 @@ import { bytesPerElement } from "../graph/dtype.js";
 import { type Graph, nodesOf } from "../graph/graph.js";
 import type { Node, Tensor } from "../graph/tensor.js";
 
-/** Operators whose result is the same memory under another shape. */
-const views = new Set(["reshape", "waitFor", "passThrough", "stopGradient"]);
+/** Whether results are the same memory under another shape. */
+const isView = ({ op: { traits } }: Node): boolean => traits.alias === true || traits.moves === "view";
 
 /** Operators that engines compute in the memory of an operand of the same size which nobody needs any more. */
 const inPlaceOperators = new Set([
@@ -72,7 +72,7 @@ export function liveBytes(
 function storageOwners(nodes: readonly Node[]): ReadonlyMap<Tensor, Tensor> {
   const owners = new Map<Tensor, Tensor>();
   for (const node of nodes) {
-    if (!views.has(node.op.name)) continue;
+    if (!isView(node)) continue;
     for (const [i, output] of node.outputs.entries()) {
       const input = node.inputs[i] as Tensor;
       owners.set(output, owners.get(input) ?? input);

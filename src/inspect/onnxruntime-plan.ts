@@ -17,9 +17,6 @@ import {
   withoutPassThroughs,
 } from "./planned-buffer.js";
 
-/** Operators whose ONNX form is one node whose result is the same memory under another shape (`Alias`). */
-const views = new Set(["reshape", "waitFor"]);
-
 /** Operators whose kernels may write over their first operand (`MayInplace`): arithmetic of two operands may not. */
 const inPlaceOperators = new Set(["sigmoid", "tanh", "relu", "silu", "cast", "softmax"]);
 
@@ -65,7 +62,7 @@ function planBuffers(graph: Graph, order: readonly Node[], unknownSize: number):
   const operandFor = ({ op, inputs }: Node, output: Tensor): Storage | undefined => {
     const [first] = inputs;
     const storage = first && storageOf.get(first);
-    if (!first || !storage || views.has(op.name)) return storage;
+    if (!first || !storage || op.traits.moves === "view") return storage;
     return inPlaceOperators.has(op.name) && storage.uses === 1 && sameSize(first, output) ? storage : undefined;
   };
   const deadFor = (output: Tensor): Storage | undefined => {
@@ -102,7 +99,7 @@ function planBuffers(graph: Graph, order: readonly Node[], unknownSize: number):
 
 /** A view of a leaf or of a result. */
 const isViewOfOutside = ({ op, inputs: [first] }: Node, storageOf: ReadonlyMap<Tensor, Storage>): boolean =>
-  views.has(op.name) && first !== undefined && !storageOf.has(first);
+  op.traits.moves === "view" && first !== undefined && !storageOf.has(first);
 
 const sizeKey = ({ dtype, shape }: Tensor): string =>
   `${bytesPerElement(dtype)}[${shape.map((dim) => (isStatic(dim) ? dim : dim.key)).join()}]`;

@@ -12,9 +12,6 @@ import {
   withoutPassThroughs,
 } from "./planned-buffer.js";
 
-/** Operators whose result is the same memory under another shape. */
-const views = new Set(["reshape", "waitFor"]);
-
 /** Operators that are computed in the memory of an operand of the same shape which nobody needs any more. */
 const inPlaceOperators = new Set([
   ...["add", "sub", "mul", "div", "neg", "abs", "exp", "log", "sqrt", "reciprocal", "sin", "cos", "tanh", "sigmoid", "relu"],
@@ -39,7 +36,7 @@ function planBuffers(graph: Graph, order: readonly Node[], unknownSize: number):
   const results = new Set(graph.outputs.values());
   const owners = new Map<Tensor, Tensor>();
   for (const { op, inputs, outputs } of order)
-    if (views.has(op.name))
+    if (op.traits.moves === "view")
       for (const output of outputs)
         if (!results.has(output)) owners.set(output, owners.get(inputs[0] as Tensor) ?? (inputs[0] as Tensor));
   const owner = (tensor: Tensor): Tensor => owners.get(tensor) ?? tensor;

@@ -9,6 +9,7 @@ import type { HostArray } from "../graph/host-array.js";
 import { constantOp, constantValue } from "../graph/leaves.js";
 import type { OnnxAttribute, OnnxAttributes, OnnxBuilder, OnnxNodeOptions, OnnxSubgraph, OnnxValue } from "../graph/onnx-face.js";
 import type { OnnxFace } from "../graph/op.js";
+import { dependsOnData } from "../graph/size-conditions.js";
 import type { Attributes, Node, Tensor } from "../graph/tensor.js";
 import {
   type AttributeProto,
@@ -140,9 +141,12 @@ class OnnxWriter {
         used: (index: number) => uses.has(node.outputs[index] as Tensor),
       };
       const written = face(this.#builder, inputs, context);
+      // An engine would clamp a slice whose size the data decides about; it cannot reshape the result to what it should have been.
+      const checked = dependsOnData(node);
       for (const [i, value] of (typeof written === "string" ? [written] : written).entries()) {
         const output = node.outputs[i] as Tensor;
-        this.#values.set(output, value);
+        const dims = checked && context.used(i) ? this.#dims(output.shape) : undefined;
+        this.#values.set(output, dims ? this.#builder("Reshape", [value, dims], { allowzero: 1 }) : value);
         this.#carry(output);
       }
     }

@@ -13,6 +13,7 @@ import type { Graph } from "../graph/graph.js";
 import type { HostArray, ResultArray } from "../graph/host-array.js";
 import { input } from "../graph/leaves.js";
 import { printGraph } from "../graph/print.js";
+import { checkSizes } from "../graph/size-conditions.js";
 import type { Tensor } from "../graph/tensor.js";
 import { runTrace, type Trace } from "../graph/trace.js";
 import { optimize } from "../onnx/passes/index.js";
@@ -298,7 +299,11 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
   }
 
   #specialized(bindings: ReadonlyMap<Atom, number>, fetch: readonly string[]): Traced {
-    if (!this.#specializes) return fetch.length || !this.#symbolic ? this.#trace(this.#shapes, fetch) : this.#symbolic;
+    if (!this.#specializes) {
+      const symbolic = fetch.length || !this.#symbolic ? this.#trace(this.#shapes, fetch) : this.#symbolic;
+      checkSizes(symbolic.graph, bindings);
+      return symbolic;
+    }
     const concrete = new Map([...this.#shapes].map(([name, shape]) => [name, bindShape(shape, bindings)]));
     return this.#trace(concrete, fetch);
   }

@@ -4,6 +4,7 @@ import type { Engine, EngineBuffer, LoadedModel } from "../engine/engine.js";
 import { modelSource } from "../engine/model-source.js";
 import { type Atom, bindShape, isStaticShape } from "../graph/dim.js";
 import { type HostArray, ResultArray } from "../graph/host-array.js";
+import { checkSizes } from "../graph/size-conditions.js";
 import type { Variable } from "../graph/variable.js";
 import { optimize, type Precision } from "../onnx/passes/index.js";
 import type { ProgramGraph } from "./build.js";
@@ -65,6 +66,7 @@ export class Variant {
     noiseKey: NoiseKey,
     accept: (results: ReadonlyMap<string, ResultArray>) => boolean,
   ): Promise<VariantRun> {
+    checkSizes(this.#graph, bindings);
     const inputs = new Map<string, EngineBuffer>();
     for (const [name, array] of feeds) inputs.set(`feed:${name}`, await this.#fill(`feed:${name}`, array));
     for (const [name, { tensor, attributes }] of this.#graph.noise)

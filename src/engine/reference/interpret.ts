@@ -10,6 +10,7 @@ import { countUses, type Graph, nodesOf } from "../../graph/graph.js";
 import { elementCount, fromNumbers, type HostArray, toNumbers } from "../../graph/host-array.js";
 import { constantValue } from "../../graph/leaves.js";
 import type { ReferenceArray, ReferenceContext } from "../../graph/op.js";
+import { checkRequirements } from "../../graph/size-requirement.js";
 import { dependenciesOf, type Node, type Tensor } from "../../graph/tensor.js";
 import { bindAttributes, bindInputs, bindKnown, matchShape, unboundError } from "./bind.js";
 
@@ -125,7 +126,9 @@ class Interpreter {
     const { op, outputs } = node;
     let results: readonly ReferenceArray[];
     try {
-      results = op.reference(inputs, bindAttributes(node.attributes, this.#bindings), this.#context(node, inputs));
+      const attributes = bindAttributes(node.attributes, this.#bindings);
+      checkRequirements(op.requires(inputs, attributes));
+      results = op.reference(inputs, attributes, this.#context(node, inputs));
       if (results.length !== outputs.length)
         throw new TsumikiError("ENGINE", `gave ${results.length} results, but has ${outputs.length} outputs`);
       for (const [i, tensor] of outputs.entries()) {

@@ -10,6 +10,7 @@ import { where } from "./select.js";
 /** max(x, 0), with gradient 0 at 0. */
 export const relu = defineUnary({
   name: "relu",
+  gentle: true,
   gradient: (x, _y, dy) => where(greater(x, 0), dy, 0),
   onnx: "Relu",
   value: (x) => Math.max(x, 0),
@@ -18,6 +19,7 @@ export const relu = defineUnary({
 /** x · sigmoid(x), also called swish (Elfwing, Uchibe & Doya 2017). */
 export const silu = defineUnary({
   name: "silu",
+  gentle: true,
   // y′ = σ + x·σ·(1 − σ) = σ + y·(1 − σ)
   gradient(x, y, dy) {
     const gate = sigmoid(x);
@@ -30,6 +32,7 @@ export const silu = defineUnary({
 /** x · Φ(x), where Φ is the distribution function of the standard normal (Hendrycks & Gimpel 2016). */
 export const gelu = defineUnary({
   name: "gelu",
+  gentle: true,
   // y′ = Φ(x) + x·φ(x) = ½ · (1 + erf(u) + 2/√π · u·exp(−u²)) with u = x/√2
   gradient(x, _y, dy) {
     const u = mul(x, Math.SQRT1_2);
@@ -47,6 +50,7 @@ const bend = slope * 0.044715;
 /** ½x · (1 + tanh(√(2/π) · (x + 0.044715x³))), the approximation of GELU that GPT-2 uses (Hendrycks & Gimpel 2016). */
 export const geluTanh = defineUnary({
   name: "geluTanh",
+  gentle: true,
   // y′ = σ + y·(1 − σ)·z′ with z′ = slope + 3·bend·x²
   gradient(x, y, dy) {
     const squared = square(x);

@@ -15,6 +15,8 @@ import { where } from "./select.js";
 /** a + b */
 export const add = defineBinary({
   name: "add",
+  gentle: true,
+  neutral: { left: 0, right: 0 },
   gradient: ({ dy }) => [dy, dy],
   onnx: "Add",
   value: (a, b) => a + b,
@@ -23,6 +25,8 @@ export const add = defineBinary({
 /** a − b */
 export const sub = defineBinary({
   name: "sub",
+  gentle: true,
+  neutral: { right: 0 },
   gradient: ({ dy }) => [dy, neg(dy)],
   onnx: "Sub",
   value: (a, b) => a - b,
@@ -31,6 +35,8 @@ export const sub = defineBinary({
 /** a · b */
 export const mul = defineBinary({
   name: "mul",
+  gentle: true,
+  neutral: { left: 1, right: 1 },
   gradient: ({ a, b, dy }) => [mul(dy, b), mul(dy, a)],
   onnx: "Mul",
   value: (a, b) => a * b,
@@ -39,6 +45,7 @@ export const mul = defineBinary({
 /** a / b; integers are divided towards zero, as in ONNX. */
 export const div = defineBinary({
   name: "div",
+  neutral: { right: 1 },
   gradient: ({ b, y, dy }) => [div(dy, b), neg(div(mul(dy, y), b))],
   onnx: "Div",
   value: (a, b) => a / b,
@@ -130,6 +137,7 @@ export function pow(a: TensorLike, b: TensorLike): Tensor {
 /** −x */
 export const neg = defineUnary({
   name: "neg",
+  gentle: true,
   accepts: "number",
   gradient: (_x, _y, dy) => neg(dy),
   onnx: "Neg",
@@ -225,6 +233,7 @@ export const cos = defineUnary({
 /** The hyperbolic tangent. */
 export const tanh = defineUnary({
   name: "tanh",
+  gentle: true,
   gradient: (_x, y, dy) => mul(dy, sub(1, square(y))),
   onnx: "Tanh",
   value: Math.tanh,
@@ -241,6 +250,7 @@ export const erf = defineUnary({
 /** 1 / (1 + e⁻ˣ) */
 export const sigmoid = defineUnary({
   name: "sigmoid",
+  gentle: true,
   gradient: (_x, y, dy) => mul(dy, mul(y, sub(1, y))),
   onnx: "Sigmoid",
   value: (x) => 1 / (1 + Math.exp(-x)),

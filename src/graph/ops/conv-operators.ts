@@ -19,7 +19,7 @@ import {
 } from "../dim.js";
 import { defineOp, type ReferenceArray } from "../op.js";
 import type { Tensor } from "../tensor.js";
-import { onnxWindows, unfold, type Windows, windowCounts, windowSpan } from "./conv-windows.js";
+import { onnxWindows, unfold, type Windows, windowCounts, windowSpan, windowsFit } from "./conv-windows.js";
 import { matmul } from "./matmul.js";
 import { sum } from "./reduce.js";
 import { forEachIndex, offsetOf, sizeOf, stridesOf } from "./reference-math.js";
@@ -45,6 +45,7 @@ const convOp = defineOp<ConvAttributes>({
       throw new ShapeError(`${String(weight.shape[0])} output channels do not divide into ${groups} groups`);
     return [x.shape[0] as Dim, weight.shape[0] as Dim, ...windowCounts(x.shape.slice(2), weight.shape.slice(2), windows)];
   },
+  requires: ([x, weight], windows) => windowsFit(x.shape.slice(2), weight.shape.slice(2), windows),
   vjp: ({ inputs: [x, weight], gradients: [dy], attributes }) => [
     convTranspose(dy, weight, { ...attributes, size: x.shape.slice(2) }),
     convWeightGradient(x, dy, weight.shape.slice(2), attributes),
@@ -103,17 +104,19 @@ const convTransposeOp = defineOp<ConvTransposeAttributes>({
   name: "convTranspose",
   arity: 2,
   accepts: "float",
-  shape([x, weight], { groups, size, ...windows }) {
+  shape([x, weight], { groups, size }) {
     checkChannels(x, weight, weight.shape[0] as Dim);
     if (divideExactly(weight.shape[0] as Dim, groups) === undefined)
       throw new ShapeError(`${String(weight.shape[0])} input channels do not divide into ${groups} groups`);
-    for (const [axis, extra] of sizeBeyond(x.shape, weight.shape, size, windows).entries())
-      if (isStatic(extra) && (extra < 0 || extra >= (windows.stride[axis] as number)))
-        throw new ShapeError(
-          `spatial axis ${axis} of the result cannot have size ${String(size[axis])}: a convolution with these windows does not make ${String(x.shape[2 + axis])} of it`,
-        );
     return [x.shape[0] as Dim, mulDims(weight.shape[1] as Dim, groups), ...size];
   },
+  requires: ([x, weight], { size, ...windows }) =>
+    sizeBeyond(x.shape, weight.shape, size, windows).flatMap((extra, axis) =>
+      [extra, subDims((windows.stride[axis] as number) - 1, extra)].map((nonNegative) => ({
+        nonNegative,
+        otherwise: `spatial axis ${axis} of the result cannot have size ${String(size[axis])}: a convolution with these windows does not make ${String(x.shape[2 + axis])} of it`,
+      })),
+    ),
   vjp: ({ inputs: [x, weight], gradients: [dy], attributes: { size: _, ...attributes } }) => [
     conv(dy, weight, attributes),
     convWeightGradient(dy, x, weight.shape.slice(2), attributes),

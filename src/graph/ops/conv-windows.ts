@@ -3,7 +3,8 @@
  */
 
 import { ArgumentError, ShapeError } from "../../errors.js";
-import { addDims, type Dim, floorDivDims, isStatic, mulDims, type Shape, subDims } from "../dim.js";
+import { addDims, type Dim, floorDivDims, mulDims, type Shape, subDims } from "../dim.js";
+import type { SizeRequirement } from "../size-requirement.js";
 import type { Tensor } from "../tensor.js";
 import { add, mul } from "./arithmetic.js";
 import { gather } from "./indexing.js";
@@ -81,17 +82,25 @@ export const onnxWindows = ({ stride, padBefore, padAfter, dilation }: Windows) 
 export const windowSpan = (kernel: Dim, dilation: number): Dim => addDims(mulDims(subDims(kernel, 1), dilation), 1);
 
 /** How many windows fit: ⌊(size + padding − span) / stride⌋ + 1 along each axis. */
-export function windowCounts(sizes: Shape, kernel: Shape, { stride, padBefore, padAfter, dilation }: Windows): Shape {
-  return sizes.map((size, axis) => {
-    const padded = addDims(size, padBefore[axis] as number, padAfter[axis] as number);
-    const room = subDims(padded, windowSpan(kernel[axis] as Dim, dilation[axis] as number));
-    if (isStatic(room) && room < 0)
-      throw new ShapeError(
-        `a window of ${String(kernel[axis])} with dilation ${dilation[axis]} does not fit into spatial axis ${axis}, which has size ${String(padded)} with its padding`,
-      );
-    return addDims(floorDivDims(room, stride[axis] as number), 1);
-  });
+export function windowCounts(sizes: Shape, kernel: Shape, windows: Windows): Shape {
+  return windowRooms(sizes, kernel, windows).map((room, axis) => addDims(floorDivDims(room, windows.stride[axis] as number), 1));
 }
+
+/** How many elements of each axis with its padding are left beside one window. */
+const windowRooms = (sizes: Shape, kernel: Shape, { padBefore, padAfter, dilation }: Omit<Windows, "stride">): Shape =>
+  sizes.map((size, axis) =>
+    subDims(
+      addDims(size, padBefore[axis] as number, padAfter[axis] as number),
+      windowSpan(kernel[axis] as Dim, dilation[axis] as number),
+    ),
+  );
+
+/** Windows must fit in at least once. */
+export const windowsFit = (sizes: Shape, kernel: Shape, windows: Windows): readonly SizeRequirement[] =>
+  windowRooms(sizes, kernel, windows).map((room, axis) => ({
+    nonNegative: room,
+    otherwise: `a window of ${String(kernel[axis])} with dilation ${windows.dilation[axis]} does not fit into spatial axis ${axis} of size ${String(sizes[axis])} with a padding of ${windows.padBefore[axis]} and ${windows.padAfter[axis]}`,
+  }));
 
 /**
  * x [batch, channels, ...spatial] → [batch, channels, ...kernel, ...windows]: for each element of a window, what all windows

@@ -4,8 +4,8 @@ import { DTypeError } from "../../errors.js";
 import { broadcastShapes, type Shape, sameDim } from "../dim.js";
 import { type DType, isFloat, roundTo } from "../dtype.js";
 import type { ExampleMaker, OpExample, OperandRange } from "../example.js";
-import { constant, constantScalar } from "../leaves.js";
-import { applyOp, defineOp, type NoAttributes } from "../op.js";
+import { constant, uniformValue } from "../leaves.js";
+import { applyOp, defineOp, type NoAttributes, type OpTraits } from "../op.js";
 import { Tensor } from "../tensor.js";
 import { sum } from "./reduction.js";
 import { map, zip } from "./reference-math.js";
@@ -41,11 +41,11 @@ export function unbroadcast(gradient: Tensor, shape: Shape): Tensor {
 }
 
 /** Whether a tensor is known to be 0 everywhere, as the gradients of outputs are that nothing reads. */
-export const isZero = (x: Tensor): boolean =>
-  constantScalar(x.node.op.name === "expand" ? (x.node.inputs[0] as Tensor) : x) === 0;
+export const isZero = (x: Tensor): boolean => uniformValue(x) === 0;
 
 interface UnarySpec {
   readonly name: string;
+  readonly gentle?: true;
   readonly accepts?: "float" | "number" | "bool" | "any";
   readonly dtype?: DType;
   /** dx from the operand x, the result y and the gradient dy. */
@@ -67,6 +67,7 @@ export function defineUnary(spec: UnarySpec): (x: Tensor) => Tensor {
     name: spec.name,
     arity: 1,
     accepts: spec.accepts ?? "float",
+    traits: { elementwise: true, ...(spec.gentle && { gentle: true }) },
     ...(dtype === undefined ? {} : { dtype: () => dtype }),
     shape: ([x]) => x.shape,
     vjp: gradient === "nonDifferentiable" ? gradient : ({ inputs: [x], outputs: [y], gradients: [dy] }) => [gradient(x, y, dy)],
@@ -81,6 +82,8 @@ export function defineUnary(spec: UnarySpec): (x: Tensor) => Tensor {
 
 export interface BinarySpec {
   readonly name: string;
+  readonly gentle?: true;
+  readonly neutral?: OpTraits["neutral"];
   readonly accepts?: "float" | "number" | "bool" | "any";
   readonly dtype?: DType;
   /** Gradients of both operands before broadcasting is undone; `undefined` for an operand that is a constant. */
@@ -126,6 +129,11 @@ export function defineBinary(spec: BinarySpec): (a: TensorLike, b: TensorLike) =
     name: spec.name,
     arity: 2,
     accepts: spec.accepts ?? "number",
+    traits: {
+      elementwise: true,
+      ...(spec.gentle && { gentle: true }),
+      ...(spec.neutral && { neutral: spec.neutral }),
+    },
     ...(dtype === undefined ? {} : { dtype: () => dtype }),
     shape: ([a, b]) => broadcastShapes(a.shape, b.shape),
     vjp:

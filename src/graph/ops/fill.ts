@@ -11,6 +11,7 @@ import { generate, reader } from "./reference-math.js";
 
 const expand = defineOp<{ readonly shape: Shape }>({
   name: "expand",
+  traits: { moves: "whole" },
   arity: 1,
   shape([x], { shape }) {
     if (!sameShape(broadcastShapes(x.shape, shape), shape))

@@ -17,6 +17,7 @@ import {
   type WindowOptions,
   type Windows,
   windowCounts,
+  windowsFit,
 } from "./conv-windows.js";
 import { ones, zeros } from "./fill.js";
 import { scatterAddAlong } from "./indexing.js";
@@ -40,6 +41,7 @@ const maxPoolOp = defineOp<PoolAttributes>({
   arity: 1,
   accepts: "float",
   shape: ([x], attributes) => pooledShape(x, attributes),
+  requires: ([x], attributes) => windowsFit(x.shape.slice(2), attributes.kernel, attributes),
   vjp: ({ inputs: [x], gradients: [dy], attributes }) => [maxPoolGradient(x, dy, attributes)],
   onnx: (node, [x], { attributes: { kernel, ...windows } }) =>
     node("MaxPool", [x], { kernel_shape: kernel, ...onnxWindows(windows) }),
@@ -94,6 +96,7 @@ const avgPoolOp = defineOp<AvgPoolAttributes>({
   arity: 1,
   accepts: "float",
   shape: ([x], attributes) => pooledShape(x, attributes),
+  requires: ([x], attributes) => windowsFit(x.shape.slice(2), attributes.kernel, attributes),
   vjp: ({ inputs: [x], gradients: [dy], attributes }) => [avgPoolGradient(x, dy, attributes)],
   onnx(node, [x], { attributes: { kernel, countPadding, ...windows } }) {
     const { strides, pads } = onnxWindows(windows);

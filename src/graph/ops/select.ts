@@ -11,6 +11,7 @@ import { map, zip } from "./reference-math.js";
 
 const { definition: whereDefinition } = defineOp({
   name: "where",
+  traits: { elementwise: true },
   arity: 3,
   accepts: "mixed",
   dtype: ([, a]) => a.dtype,
@@ -47,6 +48,7 @@ export const where = (condition: Tensor, a: TensorLike, b: TensorLike): Tensor =
 
 const clampOp = defineOp<{ readonly min: number; readonly max: number }>({
   name: "clamp",
+  traits: { elementwise: true },
   arity: 1,
   accepts: "number",
   shape: ([x]) => x.shape,

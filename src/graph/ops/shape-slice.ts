@@ -31,16 +31,13 @@ interface SliceAttributes {
 
 const sliceOp = defineOp<SliceAttributes>({
   name: "slice",
+  traits: { moves: "part" },
   arity: 1,
-  shape([x], { axis, start, size, step }) {
-    const length = x.shape[axis] as Dim;
-    const last = addDims(start, mulDims(subDims(size, 1), step));
-    const inside = (position: Dim): boolean => !isStatic(position) || (position >= 0 && (!isStatic(length) || position < length));
-    if ((isStatic(size) && size < 0) || (size !== 0 && !(inside(start) && inside(last))))
-      throw new ShapeError(
-        `${String(size)} elements from ${String(start)}${step === 1 ? "" : ` in steps of ${step}`} do not lie inside axis ${axis} of ${formatShape(x.shape)}`,
-      );
-    return x.shape.with(axis, size);
+  shape: ([x], { axis, size }) => x.shape.with(axis, size),
+  requires([x], { axis, start, size, step }) {
+    const otherwise = `${String(size)} elements from ${String(start)}${step === 1 ? "" : ` in steps of ${step}`} do not lie inside axis ${axis} of ${formatShape(x.shape)}`;
+    const behind = subDims(subDims(x.shape[axis] as Dim, 1), addDims(start, mulDims(subDims(size, 1), step)));
+    return (size === 0 ? [] : [size, start, behind]).map((nonNegative) => ({ nonNegative, otherwise }));
   },
   vjp: ({ inputs: [x], gradients: [dy], attributes }) => [placeSlice(dy, x.shape, attributes)],
   onnx(node, [x], { attributes: { axis, start, size, step } }) {
@@ -102,6 +99,7 @@ export function select(x: Tensor, axis: number, index: Dim): Tensor {
 
 const flipOp = defineOp<{ readonly axes: readonly number[] }>({
   name: "flip",
+  traits: { moves: "whole" },
   arity: 1,
   shape: ([x]) => x.shape,
   vjp: ({ gradients: [dy], attributes: { axes } }) => [flip(dy, axes)],
@@ -135,6 +133,7 @@ export function flip(x: Tensor, axes: number | readonly number[]): Tensor {
 
 const concatOp = defineOp<{ readonly axis: number }>({
   name: "concat",
+  traits: { moves: "whole" },
   shape(inputs, { axis }) {
     const [first] = inputs;
     for (const input of inputs)
@@ -188,6 +187,7 @@ export const stack = (tensors: readonly Tensor[], axis = 0): Tensor =>
 
 const splitOp = defineOp<{ readonly sizes: readonly Dim[]; readonly axis: number }>({
   name: "split",
+  traits: { moves: "part" },
   arity: 1,
   outputs: ({ sizes }) => sizes.length,
   dtype: ([x], { sizes }) => sizes.map(() => x.dtype),
@@ -243,13 +243,14 @@ interface PadAttributes {
 
 const padOp = defineOp<PadAttributes>({
   name: "pad",
+  traits: { moves: "whole" },
   arity: 1,
-  shape([x], { before, after }) {
-    for (const dim of [...before, ...after])
-      if (isStatic(dim) && dim < 0)
-        throw new ShapeError(`a padding cannot be negative, but ${dim} was given; use slice to cut off`);
-    return x.shape.map((dim, axis) => addDims(before[axis] as Dim, dim, after[axis] as Dim));
-  },
+  shape: ([x], { before, after }) => x.shape.map((dim, axis) => addDims(before[axis] as Dim, dim, after[axis] as Dim)),
+  requires: (_, { before, after }) =>
+    [...before, ...after].map((dim) => ({
+      nonNegative: dim,
+      otherwise: `a padding cannot be negative, but ${String(dim)} was given; use slice to cut off`,
+    })),
   vjp: ({ inputs: [x], gradients: [dy], attributes: { before } }) => [
     x.shape.reduce<Tensor>((part, dim, axis) => slice(part, axis, before[axis] as Dim, addDims(before[axis] as Dim, dim)), dy),
   ],

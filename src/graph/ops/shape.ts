@@ -19,6 +19,7 @@ import { generate, offsetOf, stridesOf } from "./reference-math.js";
 
 const reshapeOp = defineOp<{ readonly shape: Shape }>({
   name: "reshape",
+  traits: { moves: "view" },
   arity: 1,
   shape([x], { shape }) {
     if (!sameDim(productOf(x.shape), productOf(shape)))
@@ -93,6 +94,7 @@ export function flatten(x: Tensor, startAxis = 0, endAxis = -1): Tensor {
 
 const transposeOp = defineOp<{ readonly permutation: readonly number[] }>({
   name: "transpose",
+  traits: { moves: "whole" },
   arity: 1,
   shape([x], { permutation }) {
     if (permutation.length !== x.rank || !permutation.toSorted((a, b) => a - b).every((axis, i) => axis === i))

@@ -1,7 +1,7 @@
 /** The largest and smallest elements along an axis, and where they are. Of equal elements the first counts as the more extreme. */
 
 import { ShapeError } from "../../errors.js";
-import { type Dim, formatShape, isStatic, normalizeAxis } from "../dim.js";
+import { type Dim, formatShape, isStatic, normalizeAxis, subDims } from "../dim.js";
 import { defineOp, type ReferenceArray } from "../op.js";
 import type { Tensor } from "../tensor.js";
 import { zerosLike } from "./fill.js";
@@ -40,12 +40,15 @@ const topKOp = defineOp<TopKAttributes>({
   outputs: 2,
   dtype: ([x]) => [x.dtype, "int64"],
   shape([x], { k, axis }) {
-    const size = x.shape[axis] as Dim;
-    if (isStatic(k) && (k < 0 || !Number.isInteger(k) || (isStatic(size) && k > size)))
-      throw new ShapeError(`${k} elements cannot be chosen along axis ${axis} of ${formatShape(x.shape)}`);
+    if (isStatic(k) && !Number.isInteger(k)) throw new ShapeError(`${k} is not a number of elements that can be chosen`);
     const shape = x.shape.with(axis, k);
     return [shape, shape];
   },
+  requires: ([x], { k, axis }) =>
+    [k, subDims(x.shape[axis] as Dim, k)].map((nonNegative) => ({
+      nonNegative,
+      otherwise: `${String(k)} elements cannot be chosen along axis ${axis} of ${formatShape(x.shape)}`,
+    })),
   vjp: ({ inputs: [x], outputs: [, indices], gradients: [dValues], attributes: { axis } }) => [
     scatterAddAlong(zerosLike(x), indices, dValues, axis),
   ],

@@ -8,25 +8,9 @@ import { broadcastShapes, type Shape, sameShape } from "../../graph/dim.js";
 import { type Graph, type Pass, rewriteGraph } from "../../graph/graph.js";
 import { makeNode, type Tensor } from "../../graph/tensor.js";
 
-const elementwise = new Set([
-  "add",
-  "sub",
-  "mul",
-  "div",
-  "pow",
-  "maximum",
-  "minimum",
-  "where",
-  "equal",
-  "less",
-  "greater",
-  "lessEqual",
-  "greaterEqual",
-]);
-
 export const broadcastInOperators: Pass = (graph: Graph): Graph =>
   rewriteGraph(graph, (node, inputs, sizes) => {
-    if (!elementwise.has(node.op.name)) return undefined;
+    if (!node.op.traits.elementwise) return undefined;
     const operands = [...inputs];
     for (const [i, operand] of operands.entries()) {
       if (operand.node.op.name !== "expand") continue;

@@ -1,7 +1,7 @@
 /** What is computed in bfloat16: the decisions behind `precision.ts`, made before anything is rewritten. */
 
 import { sameShape } from "../../graph/dim.js";
-import { roundTo } from "../../graph/dtype.js";
+import { isFloat, roundTo } from "../../graph/dtype.js";
 import { constantScalar } from "../../graph/leaves.js";
 import type { Node, Tensor } from "../../graph/tensor.js";
 
@@ -12,26 +12,17 @@ export interface PrecisionPlan {
   readonly narrowReaders: ReadonlyMap<Tensor, number>;
 }
 
-/** Every element of the result is one of the operands': rounding before is rounding after. */
-const moving = new Set(["reshape", "transpose", "expand", "flip", "concat", "pad", "slice", "split", "waitFor"]);
-
-/** Element by element, and the result is off by no more than a few times what its operands are. */
-const gentle = new Set(["add", "sub", "mul", "neg", "relu", "sigmoid", "tanh", "silu", "gelu", "geluTanh"]);
-
-/** Element by element, of floats. */
-const elementwise = new Set([
-  ...gentle,
-  ...["div", "pow", "maximum", "minimum", "where", "clamp", "abs", "sign", "exp", "log", "sqrt", "reciprocal", "erf", "softplus"],
-]);
-
 /** What is left of these in a model is their operands. */
-export const passesThrough = ({ op }: Node): boolean => op.name === "passThrough" || op.name === "stopGradient";
+export const passesThrough = ({ op }: Node): boolean => op.traits.alias === true;
 
 export const isProduct = ({ op, outputs }: Node): boolean => op.name === "matmul" && outputs[0]?.dtype === "float32";
 
+/** Element by element, of floats. */
+const isElementwise = ({ op, outputs }: Node): boolean => op.traits.elementwise === true && isFloat((outputs[0] as Tensor).dtype);
+
 /** Whether a node moves float32 elements and does nothing else. */
 export function moves({ op, outputs, attributes }: Node): boolean {
-  if (!moving.has(op.name) || outputs[0]?.dtype !== "float32") return false;
+  if (!op.traits.moves || outputs[0]?.dtype !== "float32") return false;
   return op.name !== "pad" || isExact(attributes.value as number);
 }
 
@@ -45,7 +36,7 @@ export function planPrecision(nodes: readonly Node[], outputs: Iterable<Tensor>)
   const results = new Set(outputs);
   // The largest set of links of which each lies between products and other links only: those that do not are taken out
   // until none is left that does not.
-  const links = new Set(nodes.filter((node) => gentle.has(node.op.name) && node.outputs[0]?.dtype === "float32"));
+  const links = new Set(nodes.filter((node) => node.op.traits.gentle && node.outputs[0]?.dtype === "float32"));
   for (let before = -1; before !== links.size; ) {
     before = links.size;
     const bornNarrow = findBornNarrow(nodes, links);
@@ -124,7 +115,7 @@ function readersOf(nodes: readonly Node[], links: ReadonlySet<Node>, results: Re
     else if (moves(node)) {
       const toProduct = Number(behind.some((each) => each.toProduct > 0));
       for (const input of new Set(movedOperands(node))) add(input, { toProduct, elsewhere });
-    } else if (elementwise.has(op.name)) for (const input of inputs) add(input, { toProduct: 0, elsewhere });
+    } else if (isElementwise(node)) for (const input of inputs) add(input, { toProduct: 0, elsewhere });
     else if (op.name !== "sum") for (const input of inputs) add(input, { toProduct: 0, elsewhere: 1 });
   }
   return readers;

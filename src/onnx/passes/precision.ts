@@ -114,7 +114,7 @@ class Forms {
   /** Whether a node is better told in bfloat16 than its result cast. A part of which nothing else is needed is cast by itself. */
   #castsBefore(node: Node): boolean {
     if (!moves(node)) return false;
-    const picks = node.op.name === "slice" || node.op.name === "split";
+    const picks = node.op.traits.moves === "part";
     return !picks || (this.#plan.narrowReaders.get(node.inputs[0] as Tensor) ?? 0) > 1;
   }
 
