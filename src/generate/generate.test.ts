@@ -144,6 +144,44 @@ describe("generate", () => {
     await expect(textOf("a", {}, broken)).rejects.toMatchObject({ code: "NOT_FINITE" });
   });
 
+  it("frees the programs of earlier models without waiting for the garbage collector", async () => {
+    const target = await onnxRuntimeNode({ threads: 1 });
+    let loaded = 0;
+    const load: Engine["load"] = async (source) => {
+      const model = await target.load(source);
+      loaded++;
+      return {
+        run: model.run,
+        async release() {
+          loaded--;
+          await model.release();
+        },
+      };
+    };
+    const engine = new Proxy(target, {
+      get(_, key) {
+        const value = key === "load" ? load : (Reflect.get(target, key, target) as unknown);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    const models = Array.from({ length: 6 }, () => modelOf(6)); // all are held
+    const begin = async (model: GPT2) => {
+      for await (const _ of generateTokens(model, [1], { engine, maxTokens: 3 })) break;
+    };
+    for (const model of models) {
+      await begin(model);
+      expect(loaded).toBeLessThanOrEqual(2);
+    }
+    // Texts that are being made at the same time keep their programs.
+    const texts = models.map((model) => generateTokens(model, [1], { engine, maxTokens: 2 }));
+    await Promise.all(texts.map((text) => text.next()));
+    expect(loaded).toBe(6);
+    for (const text of texts) expect((await text.next()).done).toBe(false);
+    for (const text of texts) expect((await text.next()).done).toBe(true);
+    expect(loaded).toBe(2);
+    await target.close();
+  });
+
   it("keeps nothing of models that nobody refers to any more", () => {
     const source = (from: string) => JSON.stringify(new URL(from, import.meta.url));
     // Weights of 8 MiB a model, and a copy of them in each session.

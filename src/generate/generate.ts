@@ -3,11 +3,9 @@
 import type { Engine } from "../engine/engine.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
 import { namedRandom } from "../graph/random.js";
-import type { Tensor } from "../graph/tensor.js";
 import type { CausalLM } from "../models/causal-lm.js";
-import { compile, type Program } from "../program/compile.js";
-import { int32 } from "../program/signature.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { useNextTokenProgram } from "./programs.js";
 import { createSampler, type SamplingOptions } from "./sampler.js";
 
 export interface GenerateOptions extends SamplingOptions {
@@ -51,42 +49,22 @@ export async function* generateTokens(
     throw new ArgumentError("The prompt has no tokens: a model continues at least one. Give it a first word.");
   const sample = createSampler(sampling);
   const random = namedRandom(seed, "sampling");
-  const next = nextTokenProgram(model, engine);
   const ids = Array.from(prompt);
-  for (let i = 0; i < maxTokens; i++) {
-    const window = ids.slice(-model.contextLength);
-    const { logits } = await next(
-      { ids: { dtype: "int32", shape: [1, window.length], data: Int32Array.from(window) } },
-      signal ? { signal } : {},
-    );
-    const id = sample(logits.data as Float32Array, random);
-    ids.push(id);
-    yield id;
+  const { next, end } = useNextTokenProgram(model, engine);
+  try {
+    for (let i = 0; i < maxTokens; i++) {
+      const window = ids.slice(-model.contextLength);
+      const { logits } = await next(
+        { ids: { dtype: "int32", shape: [1, window.length], data: Int32Array.from(window) } },
+        signal ? { signal } : {},
+      );
+      const id = sample(logits.data as Float32Array, random);
+      ids.push(id);
+      yield id;
+    }
+  } finally {
+    await end();
   }
-}
-
-type NextTokenProgram = Program<{ ids: ReturnType<typeof int32<[1, "seq"]>> }, { logits: Tensor }>;
-
-/** One program for each model and engine. */
-const programs = new WeakMap<CausalLM, Map<unknown, NextTokenProgram>>();
-
-/** A program holds a copy of the weights in its engine, which would stay there: it is released when its model has gone. */
-const forgotten = new FinalizationRegistry<NextTokenProgram>((program) => void program.release().catch(() => undefined));
-
-function nextTokenProgram(model: CausalLM, engine?: Engine | Promise<Engine>): NextTokenProgram {
-  const ofModel = programs.get(model) ?? new Map<unknown, NextTokenProgram>();
-  programs.set(model, ofModel);
-  const known = ofModel.get(engine);
-  if (known) return known;
-  const reference = new WeakRef(model); // the registry holds the program: through it the model would never go
-  const program = compile(
-    ({ ids }) => ({ logits: (reference.deref() as CausalLM).nextTokenLogits(ids) }),
-    { ids: int32(1, "seq") },
-    { frozen: true, training: false, ...(engine ? { engine } : {}) },
-  );
-  ofModel.set(engine, program);
-  forgotten.register(model, program);
-  return program;
 }
 
 function idOf(tokenizer: Tokenizer, token: string): number {
