@@ -5,7 +5,7 @@ import { type DType, onnxDType } from "../../graph/dtype.js";
 import { ModelProtoSchema } from "../../onnx/schema/onnx_pb.js";
 
 /** Element types that onnxruntime-web takes from a graphics card and gives back to it. */
-const onGpu: readonly DType[] = ["float32", "float16", "int32", "int64", "uint32", "uint8", "bool"];
+export const onGpu: readonly DType[] = ["float32", "float16", "int32", "int64", "uint32", "uint8", "bool"];
 
 /** For each output that can stay there: `gpu-buffer`. The others come back with the run. */
 export function gpuOutputs(model: Uint8Array): Readonly<Record<string, "gpu-buffer">> {

@@ -14,6 +14,7 @@ import type { Device, Engine, EngineBuffer, LoadedModel, Lowering, ModelSource }
 import { Lifecycle } from "../lifecycle.js";
 import { modelSource } from "../model-source.js";
 import { engineError } from "./errors.js";
+import type { GpuMemory } from "./gpu-memory.js";
 
 /** The part of onnxruntime-common that is used here. */
 export interface Runtime {
@@ -45,6 +46,8 @@ export interface SessionEngineOptions {
   sessionSource(source: ModelSource): Promise<SessionSource>;
   /** Set when tensors that are given for outputs are filled. Otherwise `run` is called without them. */
   readonly fillOutputs?: RunSession;
+  /** Where buffers lie when that is not the memory of the host. */
+  readonly gpuMemory?: GpuMemory;
 }
 
 /** A handle on a tensor, which may be replaced by another of the same dtype and shape. */
@@ -105,10 +108,20 @@ class SessionEngine implements Engine {
   }
 
   async allocate(dtype: DType, shape: readonly number[]): Promise<EngineBuffer> {
-    return this.#keep(dtype, shape, this.#tensor(dtype, shape, allocate(dtype, elementCount(shape))));
+    this.#checkOpen();
+    const { gpuMemory } = this.#options;
+    const tensor = gpuMemory?.holds(dtype, shape)
+      ? gpuMemory.allocate(dtype, shape)
+      : this.#tensor(dtype, shape, allocate(dtype, elementCount(shape)));
+    return this.#keep(dtype, shape, tensor);
   }
 
   async upload(array: HostArray): Promise<EngineBuffer> {
+    if (this.#options.gpuMemory?.holds(array.dtype, array.shape)) {
+      const buffer = await this.allocate(array.dtype, array.shape);
+      await this.write(buffer, array);
+      return buffer;
+    }
     const { dtype, shape, data } = copyOf(array);
     return this.#keep(dtype, shape, this.#tensor(dtype, shape, data));
   }
@@ -119,24 +132,21 @@ class SessionEngine implements Engine {
     if (!sameShape(array.shape, target.shape))
       throw new ShapeError(`A buffer of shape ${formatShape(target.shape)} cannot take ${formatShape(array.shape)}.`);
     const { tensor } = target;
-    if (tensor.location === "cpu") {
-      checkArray(array.dtype, array.data, "The data of a buffer");
-      hostArray(array.dtype, array.shape, array.data);
-      bytesOf(tensor.data as ArrayBufferView).set(bytesOf(array.data));
-    } else {
-      // It reaches the device with the next run that reads it.
-      const { data } = copyOf(array);
-      target.tensor = this.#tensor(target.dtype, target.shape, data);
-      disposeTensor(tensor);
-    }
+    checkArray(array.dtype, array.data, "The data of a buffer");
+    hostArray(array.dtype, array.shape, array.data);
+    if (tensor.location === "cpu") bytesOf(tensor.data as ArrayBufferView).set(bytesOf(array.data));
+    else this.#gpuMemory.write(tensor, bytesOf(array.data));
   }
 
   async read(buffer: EngineBuffer): Promise<HostArray> {
     const { dtype, shape, tensor } = this.#own(buffer);
-    const data = tensor.location === "cpu" ? tensor.data : await this.#exclusively(() => tensor.getData());
     const copy = allocate(dtype, elementCount(shape));
     // float16 may be a Float16Array there, where it is a Uint16Array here.
-    bytesOf(copy).set(bytesOf(data as ArrayBufferView));
+    const bytes =
+      tensor.location === "cpu"
+        ? bytesOf(tensor.data as ArrayBufferView)
+        : await this.#exclusively(() => this.#gpuMemory.read(tensor, copy.byteLength));
+    bytesOf(copy).set(bytes);
     return { dtype, shape, data: copy } as HostArray;
   }
 
@@ -251,6 +261,12 @@ class SessionEngine implements Engine {
         `${this.name} has no bfloat16 buffers: keep such values inside the program, cast from float32 and back to it.`,
       );
     return new this.#runtime.Tensor(dtype, data as never, shape as number[]) as Tensor;
+  }
+
+  get #gpuMemory(): GpuMemory {
+    const { gpuMemory } = this.#options;
+    if (!gpuMemory) throw new TsumikiError("ENGINE", `${this.name} gave back a tensor in memory that it has no way to.`);
+    return gpuMemory;
   }
 
   #keep(dtype: DType, shape: readonly number[], tensor: Tensor): EngineBuffer {

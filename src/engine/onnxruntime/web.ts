@@ -6,6 +6,7 @@ import { defaultThreads } from "#platform/engine/threads";
 import { ArgumentError, TsumikiError } from "../../errors.js";
 import type { Device, Engine } from "../engine.js";
 import type { DeviceReport } from "../provider.js";
+import { type GpuDevice, GpuMemory } from "./gpu-memory.js";
 import { gpuOutputs } from "./gpu-outputs.js";
 import { loweringFor } from "./lowerings.js";
 import { holdDevice, type Runtime, sessionEngine } from "./session-engine.js";
@@ -92,6 +93,9 @@ export async function onnxRuntimeWeb(options: OnnxRuntimeWebOptions = {}): Promi
     threads,
     lowering: loweringFor(device),
     runtime: async () => runtime,
+    ...(device === "webgpu" && {
+      gpuMemory: new GpuMemory(runtime.Tensor, () => runtime.env.webgpu.device as unknown as GpuDevice | undefined),
+    }),
     async sessionSource(source) {
       const model = source.onnx();
       return {
