@@ -18,11 +18,12 @@ import type { Tensor } from "../graph/tensor.js";
 import { runTrace, type Trace } from "../graph/trace.js";
 import { optimize } from "../onnx/passes/index.js";
 import { buildGraph, type ProgramGraph } from "./build.js";
+import { DeviceValue, endFeeds, type FeedValue, onHost, useDeviceValue } from "./device-value.js";
 import { firstNotFinite, type NotFinite } from "./diagnose.js";
 import { drawNoise } from "./noise.js";
 import { bindSizes, type Feeds, type Signature, symbolicShapes, toArrays } from "./signature.js";
 import { stateStore } from "./store.js";
-import { Variant } from "./variant.js";
+import { type Result, Variant } from "./variant.js";
 
 export interface CompileOptions {
   /** Where programs run. Default: the default engine. */
@@ -51,7 +52,9 @@ export interface CompileOptions {
   readonly cacheSize?: number;
 }
 
-export interface RunOptions<R = unknown> {
+export interface RunOptions<R = unknown, K = never> {
+  /** Names of results that stay where they are computed, as values that other programs can be fed with. Others come back as copies. */
+  readonly keep?: readonly K[];
   /** Names of values inside to return too; `*` is one step of a path, `**` any number. */
   readonly fetch?: readonly string[];
   /** Step and micro-step that noise is drawn for. Default: how often the program has run, and 0. */
@@ -63,7 +66,8 @@ export interface RunOptions<R = unknown> {
   readonly commit?: (results: R) => boolean;
 }
 
-export type Results<R> = { readonly [K in keyof R]: ResultArray };
+/** Results by name: arrays of the host, and values on the engine where they were asked for with `keep`. */
+export type Results<R, Kept extends keyof R = never> = { readonly [K in keyof R]: K extends Kept ? DeviceValue : ResultArray };
 export type Inside = { readonly inside: Readonly<Record<string, ResultArray>> };
 
 export interface ProgramStatistics {
@@ -85,8 +89,11 @@ export interface CapturedRun {
 }
 
 export interface Program<S extends Signature, R extends Readonly<Record<string, Tensor>>> {
-  (feeds: Feeds<S>, options: RunOptions<Results<R>> & { readonly fetch: readonly string[] }): Promise<Results<R> & Inside>;
-  (feeds: Feeds<S>, options?: RunOptions<Results<R>>): Promise<Results<R>>;
+  <const K extends keyof R = never>(
+    feeds: Feeds<S>,
+    options: RunOptions<Results<R, K>, K> & { readonly fetch: readonly string[] },
+  ): Promise<Results<R, K> & Inside>;
+  <const K extends keyof R = never>(feeds: Feeds<S>, options?: RunOptions<Results<R, K>, K>): Promise<Results<R, K>>;
   /** How often the program has run. */
   readonly count: number;
   readonly statistics: ProgramStatistics;
@@ -115,7 +122,7 @@ export function compile<const S extends Signature, R extends Readonly<Record<str
   options: CompileOptions = {},
 ): Program<S, R> {
   const program = new CompiledFunction(fn, signature, options);
-  const call = (feeds: Feeds<S>, run: RunOptions<Results<R>> = {}) => program.run(feeds, run);
+  const call = (feeds: Feeds<S>, run: AnyRunOptions<R> = {}) => program.run(feeds, run);
   return Object.defineProperties(call, {
     count: { get: () => program.count },
     statistics: { get: () => program.statistics },
@@ -128,6 +135,8 @@ export function compile<const S extends Signature, R extends Readonly<Record<str
     [Symbol.asyncDispose]: { value: program.release.bind(program) },
   }) as unknown as Program<S, R>;
 }
+
+type AnyRunOptions<R> = RunOptions<Results<R, keyof R>, keyof R>;
 
 interface Traced {
   readonly graph: ProgramGraph;
@@ -173,58 +182,60 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
     return printGraph(this.#example().graph);
   }
 
-  async run(feeds: Feeds<S>, given: RunOptions<Results<R>>): Promise<Results<R> & Inside> {
+  async run(given: Feeds<S>, options: AnyRunOptions<R>): Promise<Results<R, keyof R> & Inside> {
     const called = performance.now();
     // The call may have to wait: what the caller does to its objects meanwhile is no part of it.
-    const options = { ...given, ...(given.fetch && { fetch: [...given.fetch] }) };
-    const { arrays, bindings } = this.#bind(feeds);
-    const checked = performance.now();
-    return this.#enqueue(async (engine) => {
-      if (options.signal?.aborted)
-        throw new TsumikiError("ABORTED", "The program was stopped before it ran.", { cause: options.signal.reason });
-      const { variant, seconds: compileSeconds } = await this.#variant(engine, bindings, options.fetch ?? []);
+    const { commit, fetch, signal, keep = [], ...key } = { ...options, ...(options.fetch && { fetch: [...options.fetch] }) };
+    const kept = this.#outputNames(keep);
+    return this.#withFeeds(given, async (engine, feeds, bindings) => {
+      const begun = performance.now();
+      if (signal?.aborted) throw new TsumikiError("ABORTED", "The program was stopped before it ran.", { cause: signal.reason });
+      const { variant, seconds: compileSeconds } = await this.#variant(engine, bindings, fetch ?? []);
       const started = performance.now();
-      const split = (values: ReadonlyMap<string, ResultArray>) => this.#split(values, options.fetch !== undefined);
-      const { results, engineSeconds } = await variant.run(arrays, bindings, this.#noiseKey(options), (values) =>
-        options.commit ? options.commit(split(values)) : true,
-      );
+      const split = (values: ReadonlyMap<string, Result>) => this.#split(values, fetch !== undefined);
+      const { results, engineSeconds } = await variant.run({
+        feeds,
+        bindings,
+        noiseKey: this.#noiseKey(key),
+        kept,
+        accept: (values) => (commit ? commit(split(values)) : true),
+      });
       this.count++;
       const before = this.#statistics;
       this.#statistics = {
         runs: before.runs + 1,
         engineSeconds: before.engineSeconds + engineSeconds,
-        totalSeconds: before.totalSeconds + (checked - called + performance.now() - started) / 1000,
+        totalSeconds: before.totalSeconds + (begun - called + performance.now() - started) / 1000,
         compileSeconds: before.compileSeconds + compileSeconds,
       };
       return split(results);
     });
   }
 
-  async prepare(feeds: Feeds<S>): Promise<void> {
-    const { bindings } = this.#bind(feeds);
-    await this.#enqueue(async (engine) => {
+  async prepare(given: Feeds<S>): Promise<void> {
+    await this.#withFeeds(given, async (engine, _, bindings) => {
       const { seconds } = await this.#variant(engine, bindings, []);
       this.#statistics = { ...this.#statistics, compileSeconds: this.#statistics.compileSeconds + seconds };
     });
   }
 
-  async firstNotFinite(feeds: Feeds<S>, options: Pick<RunOptions, "step" | "microStep"> = {}): Promise<NotFinite | undefined> {
-    const { arrays, bindings } = this.#bind(feeds);
-    return this.#enqueue(async (engine) => {
+  async firstNotFinite(given: Feeds<S>, options: Pick<RunOptions, "step" | "microStep"> = {}): Promise<NotFinite | undefined> {
+    const key = { ...options };
+    return this.#withFeeds(given, async (engine, feeds, bindings) => {
       const { graph } = this.#specialized(bindings, []);
       const precision = await choosePrecision(engine, this.#options.precision ?? "fp32");
-      return firstNotFinite({ graph, engine, precision, feeds: arrays, bindings, noiseKey: this.#noiseKey(options) });
+      return firstNotFinite({ graph, engine, precision, feeds, bindings, noiseKey: this.#noiseKey(key) });
     });
   }
 
   async capture(
-    feeds: Feeds<S>,
+    given: Feeds<S>,
     { fetch = [], ...key }: Pick<RunOptions, "fetch" | "step" | "microStep"> = {},
   ): Promise<CapturedRun> {
-    const { arrays, bindings } = this.#bind(feeds);
-    return this.#enqueue(async () => {
+    return this.#withFeeds(given, async (_, feeds, bindings) => {
       const { graph } = this.#specialized(bindings, fetch);
-      const inputs = new Map([...arrays].map(([name, array]) => [`feed:${name}`, array]));
+      const inputs = new Map<string, HostArray>();
+      for (const [name, feed] of feeds) inputs.set(`feed:${name}`, await onHost(feed));
       for (const [name, { tensor, attributes }] of graph.noise)
         inputs.set(name, drawNoise(attributes, bindShape(tensor.shape, bindings), this.#noiseKey(key)));
       for (const [name, variable] of graph.variables) inputs.set(name, await variable.read());
@@ -258,21 +269,37 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
     return { seed: this.#options.seed ?? 0, step, microStep };
   }
 
-  #bind(feeds: Feeds<S>): { arrays: Map<string, HostArray>; bindings: Map<Atom, number> } {
+  /** Takes the feeds as they are now, and runs a task with them when it is its turn. */
+  async #withFeeds<T>(
+    given: Feeds<S>,
+    task: (engine: Engine, feeds: ReadonlyMap<string, FeedValue>, bindings: ReadonlyMap<Atom, number>) => Promise<T>,
+  ): Promise<T> {
     if (this.#released) throw new TsumikiError("RELEASED", "This program was released and cannot run any more.");
-    const arrays = toArrays(this.#signature, feeds);
-    return { arrays, bindings: bindSizes(this.#shapes, arrays) };
+    const values = toArrays(this.#signature, given);
+    const bindings = bindSizes(this.#shapes, values);
+    const feeds = new Map<string, FeedValue>();
+    try {
+      for (const [name, value] of values)
+        feeds.set(name, value instanceof DeviceValue ? useDeviceValue(value, `The feed '${name}'`) : value);
+      return await this.#enqueue((engine) => task(engine, feeds, bindings));
+    } finally {
+      await endFeeds(feeds);
+    }
+  }
+
+  #outputNames(results: readonly (keyof R)[]): ReadonlySet<string> {
+    return new Set(results.map((name) => `result:${String(name)}`));
   }
 
   /** Results by name, with what was fetched from inside, if anything was, under `inside`. */
-  #split(values: ReadonlyMap<string, ResultArray>, fetched: boolean): Results<R> & Inside {
-    const results: Record<string, ResultArray> = {};
-    const inside: Record<string, ResultArray> = {};
+  #split(values: ReadonlyMap<string, Result>, fetched: boolean): Results<R, keyof R> & Inside {
+    const results: Record<string, Result> = {};
+    const inside: Record<string, Result> = {};
     for (const [name, value] of values) {
       if (name.startsWith("inside:")) inside[name.slice("inside:".length)] = value;
       else results[name.slice("result:".length)] = value;
     }
-    return { ...results, ...(fetched && { inside }) } as unknown as Results<R> & Inside;
+    return { ...results, ...(fetched && { inside }) } as unknown as Results<R, keyof R> & Inside;
   }
 
   #trace(shapes: ReadonlyMap<string, Shape>, fetch: readonly string[]): Traced {

@@ -12,6 +12,7 @@ import { all } from "../graph/ops/reduce.js";
 import type { Tensor } from "../graph/tensor.js";
 import { optimize, type Precision } from "../onnx/passes/index.js";
 import type { ProgramGraph } from "./build.js";
+import { type FeedValue, onHost } from "./device-value.js";
 import { drawNoise, type NoiseKey } from "./noise.js";
 import { stateStore } from "./store.js";
 
@@ -27,7 +28,7 @@ export interface Diagnosis {
   readonly engine: Engine;
   /** That of the run which is looked into: other roundings may be finite where these are not, and the other way round. */
   readonly precision: Precision;
-  readonly feeds: ReadonlyMap<string, HostArray>;
+  readonly feeds: ReadonlyMap<string, FeedValue>;
   readonly bindings: ReadonlyMap<Atom, number>;
   readonly noiseKey: NoiseKey;
 }
@@ -61,7 +62,7 @@ export async function firstNotFinite({
       own.push(buffer);
       inputs.set(name, buffer);
     };
-    for (const [name, array] of feeds) await upload(`feed:${name}`, array);
+    for (const [name, array] of feeds) await upload(`feed:${name}`, await onHost(array));
     for (const [name, { tensor, attributes }] of graph.noise)
       await upload(name, drawNoise(attributes, bindShape(tensor.shape, bindings), noiseKey));
     for (const [name, variable] of graph.variables) inputs.set(name, await stateStore(engine).current(variable));

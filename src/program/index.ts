@@ -10,6 +10,7 @@ export {
   type Results,
   type RunOptions,
 } from "./compile.js";
+export { DeviceValue } from "./device-value.js";
 export type { NotFinite } from "./diagnose.js";
 export {
   bool,

@@ -3,6 +3,7 @@ import { describe, expect, expectTypeOf, it } from "vitest";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { add, cast, concat, type HostArray, hostArray, type ResultArray, range, sum } from "../graph/index.js";
 import { compile } from "./compile.js";
+import type { DeviceValue } from "./device-value.js";
 import { bool, type Feeds, float16, float32, float64, int32, int64, uint8 } from "./signature.js";
 
 const engine = await onnxRuntimeNode({ threads: 1 });
@@ -48,7 +49,7 @@ describe("feeds", () => {
     expect(z).toMatchObject({ dtype: "float32", shape: [2, 2], data: Float32Array.of(5.5, 11, 6.5, 12) });
     expectTypeOf(z).toEqualTypeOf<ResultArray>();
     type Given = Feeds<{ x: ReturnType<typeof float32<["rows"]>>; rate: ReturnType<typeof float32<[]>> }>;
-    expectTypeOf<Given["rate"]>().toEqualTypeOf<HostArray<"float32"> | number>();
+    expectTypeOf<Given["rate"]>().toEqualTypeOf<HostArray<"float32"> | DeviceValue | number>();
     expectTypeOf<HostArray<"int32">>().not.toExtend<Given["x"]>();
     expectTypeOf<number>().not.toExtend<Given["x"]>();
     // @ts-expect-error: `w` is no result

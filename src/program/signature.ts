@@ -5,6 +5,7 @@ import { type Atom, addDims, asAtom, bindDim, type Dim, formatShape, isStatic, t
 import { checkArray, type DType, type TypedArray } from "../graph/dtype.js";
 import { elementCount, type HostArray } from "../graph/host-array.js";
 import { fromNested } from "../graph/leaves.js";
+import { DeviceValue } from "./device-value.js";
 
 /** A size: a number, a name shared within one signature, or a sum of those (`"past + seq"`). */
 export type SizeSpec = number | string;
@@ -30,9 +31,11 @@ export type Signature = Readonly<Record<string, InputSpec>>;
 
 export type NestedNumbers = readonly number[] | readonly NestedNumbers[];
 
-/** Scalars may be plain numbers; arrays may be nested lists of numbers. */
+/** Scalars may be plain numbers; arrays may be nested lists of numbers, or results that another program has kept. */
 export type Feed<S> =
-  S extends InputSpec<infer D, infer Sizes> ? HostArray<D> | (Sizes extends readonly [] ? number : NestedNumbers) : never;
+  S extends InputSpec<infer D, infer Sizes>
+    ? HostArray<D> | DeviceValue | (Sizes extends readonly [] ? number : NestedNumbers)
+    : never;
 
 export type Feeds<S extends Signature> = { readonly [K in keyof S]: Feed<S[K]> };
 
@@ -56,7 +59,7 @@ export function symbolicShapes(signature: Signature): ReadonlyMap<string, Shape>
 }
 
 /** Copies of the feeds as arrays of the signature's dtypes; shapes are not checked yet. */
-export function toArrays<S extends Signature>(signature: S, feeds: Feeds<S>): Map<string, HostArray> {
+export function toArrays<S extends Signature>(signature: S, feeds: Feeds<S>): Map<string, HostArray | DeviceValue> {
   const unknown = Object.keys(feeds).filter((name) => !Object.hasOwn(signature, name));
   if (unknown.length)
     throw new TsumikiError(
@@ -65,26 +68,29 @@ export function toArrays<S extends Signature>(signature: S, feeds: Feeds<S>): Ma
     );
   return new Map(
     Object.entries(signature).map(([name, spec]) => {
-      const feed = (feeds as Readonly<Record<string, HostArray | NestedNumbers | number | undefined>>)[name];
+      const feed = (feeds as Readonly<Record<string, GivenFeed>>)[name];
       return [name, toArray(name, spec, feed)];
     }),
   );
 }
 
-function toArray(name: string, spec: InputSpec, feed: HostArray | NestedNumbers | number | undefined): HostArray {
+type GivenFeed = HostArray | DeviceValue | NestedNumbers | number | undefined;
+
+function toArray(name: string, spec: InputSpec, feed: GivenFeed): HostArray | DeviceValue {
   if (feed === undefined || feed === null)
     throw new TsumikiError("FEED", `The input '${name}' (${describeSpec(spec)}) was not fed.`);
   if (typeof feed === "number") return nestedArray(name, spec, feed);
-  if (Array.isArray(feed)) return nestedArray(name, spec, feed);
+  if (isNested(feed)) return nestedArray(name, spec, feed);
   const array = feed as HostArray;
   if (typeof feed !== "object" || ArrayBuffer.isView(feed) || !Array.isArray(array.shape))
     throw new TsumikiError(
       "FEED",
       `The input '${name}' is ${describeSpec(spec)}, but ${describeValue(feed)} was fed. Give { dtype, shape, data }, ` +
-        "nested lists of numbers, or a number for a scalar.",
+        "nested lists of numbers, a number for a scalar, or what another program has kept.",
     );
   if (array.dtype !== spec.dtype)
     throw new DTypeError(`The input '${name}' is ${describeSpec(spec)}, but ${array.dtype}${formatShape(array.shape)} was fed.`);
+  if (feed instanceof DeviceValue) return feed;
   checkArray(array.dtype, array.data as TypedArray, `The input '${name}'`);
   if (array.data.length !== elementCount(array.shape))
     throw new TsumikiError(
@@ -93,6 +99,8 @@ function toArray(name: string, spec: InputSpec, feed: HostArray | NestedNumbers 
     );
   return { dtype: array.dtype, shape: [...array.shape], data: array.data.slice() } as HostArray;
 }
+
+const isNested = (feed: GivenFeed): feed is NestedNumbers => Array.isArray(feed);
 
 function nestedArray(name: string, spec: InputSpec, rows: NestedNumbers | number): HostArray {
   try {
@@ -111,7 +119,10 @@ const describeValue = (value: unknown): string =>
 const describeSpec = (spec: InputSpec): string => `${spec.dtype}${formatShape(spec.sizes.map((size) => size as Dim & string))}`;
 
 /** Finds the size of every symbol from the shapes that were fed, and checks everything else against it. */
-export function bindSizes(shapes: ReadonlyMap<string, Shape>, arrays: ReadonlyMap<string, HostArray>): Map<Atom, number> {
+export function bindSizes(
+  shapes: ReadonlyMap<string, Shape>,
+  arrays: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+): Map<Atom, number> {
   const bindings = new Map<Atom, number>();
   const origin = new Map<Atom, string>();
   for (const [name, shape] of shapes) {

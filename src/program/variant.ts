@@ -8,6 +8,7 @@ import { checkSizes } from "../graph/size-conditions.js";
 import type { Variable } from "../graph/variable.js";
 import { optimize, type Precision } from "../onnx/passes/index.js";
 import type { ProgramGraph } from "./build.js";
+import { DeviceValue, type FeedValue, isOnDevice, onHost } from "./device-value.js";
 import { frozenWeights } from "./frozen-weights.js";
 import { drawNoise, type NoiseKey } from "./noise.js";
 import { type StateStore, stateStore } from "./store.js";
@@ -17,9 +18,21 @@ interface VariantOptions {
   readonly precision: Precision;
 }
 
+export type Result = ResultArray | DeviceValue;
+
+export interface RunRequest {
+  readonly feeds: ReadonlyMap<string, FeedValue>;
+  readonly bindings: ReadonlyMap<Atom, number>;
+  readonly noiseKey: NoiseKey;
+  /** Names of outputs that stay on the engine. */
+  readonly kept: ReadonlySet<string>;
+  /** Whether variables take their new values. */
+  accept(results: ReadonlyMap<string, Result>): boolean;
+}
+
 export interface VariantRun {
   /** By output name, without updates. */
-  readonly results: ReadonlyMap<string, ResultArray>;
+  readonly results: ReadonlyMap<string, Result>;
   readonly engineSeconds: number;
 }
 
@@ -60,15 +73,10 @@ export class Variant {
   }
 
   /** Only one run at a time may touch the state: call it from a task of the store's queue. */
-  async run(
-    feeds: ReadonlyMap<string, HostArray>,
-    bindings: ReadonlyMap<Atom, number>,
-    noiseKey: NoiseKey,
-    accept: (results: ReadonlyMap<string, ResultArray>) => boolean,
-  ): Promise<VariantRun> {
+  async run({ feeds, bindings, noiseKey, kept, accept }: RunRequest): Promise<VariantRun> {
     checkSizes(this.#graph, bindings);
     const inputs = new Map<string, EngineBuffer>();
-    for (const [name, array] of feeds) inputs.set(`feed:${name}`, await this.#fill(`feed:${name}`, array));
+    for (const [name, feed] of feeds) inputs.set(`feed:${name}`, await this.#feed(`feed:${name}`, feed));
     for (const [name, { tensor, attributes }] of this.#graph.noise)
       inputs.set(name, await this.#fill(name, drawNoise(attributes, bindShape(tensor.shape, bindings), noiseKey)));
     for (const [name, variable] of this.#graph.variables)
@@ -80,24 +88,30 @@ export class Variant {
       if (variable) {
         await this.#store.current(variable);
         outputs.set(name, await this.#store.spare(variable));
-      } else outputs.set(name, isStaticShape(tensor.shape) ? await this.#buffer(name, tensor.dtype, tensor.shape) : undefined);
+      } else if (!isStaticShape(tensor.shape)) outputs.set(name, undefined);
+      else if (kept.has(name)) outputs.set(name, await this.#engine.allocate(tensor.dtype, tensor.shape));
+      else outputs.set(name, await this.#buffer(name, tensor.dtype, tensor.shape));
     }
 
     const started = performance.now();
-    const produced = await this.#model.run(inputs, outputs);
+    const produced = await this.#model.run(inputs, outputs).catch(async (error: unknown) => {
+      for (const name of kept) await this.#release(outputs.get(name));
+      throw error;
+    });
     const engineSeconds = (performance.now() - started) / 1000;
 
-    const results = new Map<string, ResultArray>();
-    for (const [name, buffer] of produced) {
-      if (this.#graph.updates.has(name)) continue;
-      results.set(name, new ResultArray(await this.#engine.read(buffer)));
-      if (buffer !== this.#buffers.get(name)) await this.#engine.release(buffer);
-    }
+    const results = new Map<string, Result>();
+    for (const [name, buffer] of produced)
+      if (!this.#graph.updates.has(name))
+        results.set(name, kept.has(name) ? await this.#keep(buffer, outputs.get(name)) : await this.#read(name, buffer));
+    const updates = new Map([...this.#graph.updates].map(([name, variable]) => [variable, produced.get(name) as EngineBuffer]));
     let accepted = false;
     try {
       accepted = accept(results);
+    } catch (error) {
+      for (const result of results.values()) if (result instanceof DeviceValue) await result.dispose();
+      throw error;
     } finally {
-      const updates = new Map([...this.#graph.updates].map(([name, variable]) => [variable, produced.get(name) as EngineBuffer]));
       await (accepted ? this.#store.commit(updates) : this.#store.discard(updates));
     }
     return { results, engineSeconds };
@@ -108,6 +122,27 @@ export class Variant {
     await this.#model.release();
     for (const buffer of this.#buffers.values()) await this.#engine.release(buffer);
     this.#buffers.clear();
+  }
+
+  /** @param given the buffer that was meant for it, which not every engine fills */
+  async #keep(buffer: EngineBuffer, given: EngineBuffer | undefined): Promise<DeviceValue> {
+    if (given !== buffer) await this.#release(given);
+    return new DeviceValue(this.#engine, buffer);
+  }
+
+  async #read(name: string, buffer: EngineBuffer): Promise<ResultArray> {
+    const result = new ResultArray(await this.#engine.read(buffer));
+    if (buffer !== this.#buffers.get(name)) await this.#engine.release(buffer);
+    return result;
+  }
+
+  async #release(buffer: EngineBuffer | undefined): Promise<void> {
+    if (buffer) await this.#engine.release(buffer);
+  }
+
+  /** The buffer behind a value of this engine, or one of our own that is filled. */
+  async #feed(name: string, feed: FeedValue): Promise<EngineBuffer> {
+    return isOnDevice(feed) && feed.engine === this.#engine ? feed.buffer : this.#fill(name, await onHost(feed));
   }
 
   /** A buffer with the array's data, the same one as last time when the shape has not changed. */
