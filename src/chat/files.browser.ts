@@ -1,17 +1,21 @@
 /** A chat template's files, in a page. */
 
 import { TsumikiError } from "../errors.js";
+import { withSpecialTokensMap } from "../tokenizer/named-tokens.js";
 import type { ChatTemplateFiles } from "./load.js";
 
 /** @param source the address of a folder, or of its `tokenizer.json`, relative to the page */
 export async function readChatTemplateFiles(source: string): Promise<ChatTemplateFiles> {
   const folder = source.endsWith(".json") ? source.replace(/[^/]*$/, "") : `${source.replace(/\/$/, "")}/`;
-  const [template, toolUse, config] = await Promise.all(
-    ["chat_template.jinja", "additional_chat_templates/tool_use.jinja", "tokenizer_config.json"].map((name) =>
-      fetchText(folder + name),
+  const [template, toolUse, config, map] = await Promise.all(
+    ["chat_template.jinja", "additional_chat_templates/tool_use.jinja", "tokenizer_config.json", "special_tokens_map.json"].map(
+      (name) => fetchText(folder + name),
     ),
   );
-  return { template, toolUse, config: config === undefined ? {} : parsed(config, `${folder}tokenizer_config.json`) };
+  const object = (text: string | undefined, name: string) => (text === undefined ? undefined : parsed(text, folder + name));
+  const own = object(config, "tokenizer_config.json") ?? {};
+  const specialTokensMap = object(map, "special_tokens_map.json");
+  return { template, toolUse, config: withSpecialTokensMap(own, { specialTokensMap }) };
 }
 
 /** The answer, or undefined where the server has no such file. */

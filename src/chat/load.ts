@@ -9,7 +9,7 @@ export interface ChatTemplateFiles {
   readonly template: string | undefined;
   /** The content of `additional_chat_templates/tool_use.jinja`. */
   readonly toolUse: string | undefined;
-  /** The content of `tokenizer_config.json`. */
+  /** The content of `tokenizer_config.json`, with that of `special_tokens_map.json` where transformers reads it. */
   readonly config: Readonly<Record<string, unknown>>;
 }
 

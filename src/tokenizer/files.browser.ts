@@ -18,8 +18,12 @@ export async function readTokenizerFiles(source: string): Promise<TokenizerFiles
       return template === undefined ? [] : [[name, template] as const];
     }),
   );
-  const config = await fetched(beside("tokenizer_config.json"), (answer) => answer.json());
-  return { json, config: config as TokenizerConfig | undefined, templates: new Map(found.flat()) };
+  const [config, specialTokensMap, addedTokens] = await Promise.all(
+    ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"].map((name) =>
+      fetched(beside(name), async (answer) => (await answer.json()) as Record<string, unknown>),
+    ),
+  );
+  return { json, config, templates: new Map(found.flat()), beside: { specialTokensMap, addedTokens } };
 }
 
 export async function writeTokenizerFiles(_directory: string, _json: TokenizerJson, _config: TokenizerConfig): Promise<void> {

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { TsumikiError } from "../errors.js";
 import { writeFileAtomically } from "../files/atomic.node.js";
 import { chatTemplateFiles, type NamedTemplates, templatesOf } from "./chat-templates.js";
+import type { FilesBeside } from "./named-tokens.js";
 import type { TokenizerConfig } from "./tokenizer.js";
 import type { TokenizerJson } from "./tokenizer-json.js";
 
@@ -13,6 +14,8 @@ export interface TokenizerFiles {
   readonly json: unknown;
   readonly config: TokenizerConfig | undefined;
   readonly templates: NamedTemplates;
+  /** Files of older releases. */
+  readonly beside: FilesBeside;
 }
 
 /** @param source a folder with a `tokenizer.json`, or the path of such a file */
@@ -26,8 +29,13 @@ export async function readTokenizerFiles(source: string): Promise<TokenizerFiles
     const template = await readText(join(dirname(path), file));
     if (template !== undefined) templates.set(name, template);
   }
-  const config = (await readJson(join(dirname(path), "tokenizer_config.json"))) as TokenizerConfig | undefined;
-  return { json, config, templates };
+  const beside = (name: string) => readObject(join(dirname(path), name));
+  return {
+    json,
+    config: await beside("tokenizer_config.json"),
+    templates,
+    beside: { specialTokensMap: await beside("special_tokens_map.json"), addedTokens: await beside("added_tokens.json") },
+  };
 }
 
 export async function writeTokenizerFiles(directory: string, json: TokenizerJson, config: TokenizerConfig): Promise<void> {
@@ -42,12 +50,19 @@ export async function writeTokenizerFiles(directory: string, json: TokenizerJson
   }
 }
 
-/** The parsed file, or undefined where there is none. */
+async function readObject(path: string): Promise<Record<string, unknown> | undefined> {
+  const value = await readJson(path);
+  if (value === undefined || (typeof value === "object" && value !== null && !Array.isArray(value)))
+    return value as Record<string, unknown> | undefined;
+  throw new TsumikiError("TOKENIZER", `${path} does not hold an object: ${JSON.stringify(value).slice(0, 40)}`);
+}
+
+/** The parsed file, or undefined where there is none. A byte order mark, which Windows' editors write, is no part of it. */
 async function readJson(path: string): Promise<unknown> {
   const text = await readText(path);
   if (text === undefined) return undefined;
   try {
-    return JSON.parse(text);
+    return JSON.parse(text.replace(/^\uFEFF/, ""));
   } catch (cause) {
     throw new TsumikiError("TOKENIZER", `${path} is not JSON; it may be truncated: ${(cause as Error).message}`, { cause });
   }

@@ -4,6 +4,7 @@ export { loadTokenizer } from "./load.js";
 export type { Segmentation } from "./models/unigram.js";
 export {
   type DecodeOptions,
+  type EncodeOptions,
   type SampleOptions,
   type TokenizeOptions,
   type Tokenizer,

@@ -16,10 +16,10 @@ interface Tokens {
 export function createTokenization(json: TokenizerJson, texts: TextEncoding, { idToToken, tokenToId, config }: Tokens) {
   const processor = createPostProcessor(json.post_processor);
 
-  const encodingOf = (text: string, sequence: number): Encoding => {
+  const encodingOf = (text: string, sequence: number, splitSpecial: boolean): Encoding => {
     const ids: number[] = [];
     const offsets: number[] = [];
-    texts.encodeWithOffsets(text, (id, start, end) => {
+    texts.encodeWithOffsets(text, splitSpecial, (id, start, end) => {
       ids.push(id);
       offsets.push(start, end);
     });
@@ -31,9 +31,10 @@ export function createTokenization(json: TokenizerJson, texts: TextEncoding, { i
     );
   };
 
-  const unpadded = (input: TokenizerInput, { addSpecialTokens = true, truncation }: TokenizeOptions): Encoding => {
+  const unpadded = (input: TokenizerInput, options: TokenizeOptions): Encoding => {
+    const { addSpecialTokens = true, truncation, splitSpecialTokens = splitsSpecialTokens(config) } = options;
     const given = typeof input === "string" ? [input] : input;
-    let encodings: readonly Encoding[] = given.map(encodingOf);
+    let encodings: readonly Encoding[] = given.map((text, i) => encodingOf(text, i, splitSpecialTokens));
     if (truncation)
       encodings = truncatedTogether(encodings, truncation, addSpecialTokens ? processor.addedTokens(given.length > 1) : 0);
     const processed = processor.process(encodings, addSpecialTokens);
@@ -68,6 +69,9 @@ export function createTokenization(json: TokenizerJson, texts: TextEncoding, { i
     tokenizeBatch,
   };
 }
+
+/** What `tokenizer_config.json` says of texts for which nothing else is said. */
+export const splitsSpecialTokens = (config: TokenizerConfig): boolean => config.split_special_tokens === true;
 
 /** The pad token that `tokenizer_config.json` or `tokenizer.json` names. */
 function padTokenOf(json: TokenizerJson, config: TokenizerConfig): string | undefined {

@@ -7,9 +7,11 @@ import { createDecodeStream, type DecodeStream } from "./decode-stream.js";
 import type { Encoding, Padding, Truncation } from "./encoding.js";
 import { createModel } from "./models/index.js";
 import type { Segmentation } from "./models/unigram.js";
+import { withNamedTokens } from "./named-tokens.js";
 import { createDecoder } from "./pipeline/decoders.js";
 import { createTextEncoding } from "./pipeline/encoder.js";
-import { createTokenization } from "./tokenization.js";
+import { createNormalizer, type Normalizer, normalizedText } from "./pipeline/normalizers.js";
+import { createTokenization, splitsSpecialTokens } from "./tokenization.js";
 import { parseTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
 
 export interface DecodeOptions {
@@ -20,7 +22,15 @@ export interface DecodeOptions {
 /** A text, or two that belong together (a question and its context, a premise and a hypothesis). */
 export type TokenizerInput = string | readonly [first: string, second: string];
 
-export interface TokenizeOptions {
+export interface EncodeOptions {
+  /**
+   * Encodes the spelling of special tokens as text, as for what strangers wrote: `<|im_end|>` in it then ends nothing. Other added tokens
+   * stay whole. Default: what `split_special_tokens` in `tokenizer_config.json` says, otherwise false.
+   */
+  splitSpecialTokens?: boolean;
+}
+
+export interface TokenizeOptions extends EncodeOptions {
   /** Adds what the tokenizer puts around texts, `[CLS]` and `[SEP]` for example. Default true. */
   addSpecialTokens?: boolean;
   truncation?: Truncation;
@@ -46,8 +56,8 @@ export interface Tokenizer {
    * The ids of `text`, without the begin and end tokens that some tokenizers add around a prompt.
    * @throws TsumikiError TOKENIZER for a character that the vocabulary does not have, where it has no token for unknown ones
    */
-  encode(text: string): Int32Array;
-  encodeBatch(texts: readonly string[]): Int32Array[];
+  encode(text: string, options?: EncodeOptions): Int32Array;
+  encodeBatch(texts: readonly string[], options?: EncodeOptions): Int32Array[];
   /** The ids with all that can be said about them: spellings, places in the text, masks. */
   tokenize(input: TokenizerInput, options?: TokenizeOptions): Encoding;
   /** @throws TsumikiError ARGUMENT where padding is asked for and the tokenizer has no pad token and none is given */
@@ -82,21 +92,30 @@ export type TokenizerConfig = Readonly<Record<string, unknown>>;
 
 export const defaultConfig: TokenizerConfig = { tokenizer_class: "PreTrainedTokenizerFast", clean_up_tokenization_spaces: false };
 
-/** A tokenizer from the content of a `tokenizer.json` of Hugging Face's tokenizers, whatever its model. */
+/**
+ * A tokenizer from the content of a `tokenizer.json` of Hugging Face's tokenizers, whatever its model. Tokens that only `config` names
+ * (`eos_token`, `added_tokens_decoder`, ...) are added to it.
+ */
 export function tokenizerFromJson(content: unknown, config: TokenizerConfig = defaultConfig): Tokenizer {
-  const json = parseTokenizerJson(content, "The given object");
+  const json = withNamedTokens(parseTokenizerJson(content, "The given object"), config);
   const { model, unigram } = createModel(json);
-  const texts = createTextEncoding(json, model);
+  const normalize: Normalizer = json.normalizer ? createNormalizer(json.normalizer) : (source) => source;
+  const texts = createTextEncoding(json, model, normalize);
   const join = createDecoder(json.decoder);
-  const added = new Map(json.added_tokens.map((token) => [token.id, token]));
+  // As in Rust, tokens that are found in the normalized text are written so, too.
+  const added = new Map(
+    json.added_tokens.map(({ id, content: token, normalized }) => [id, normalized ? normalizedText(normalize, token) : token]),
+  );
   const addedIds = new Map(json.added_tokens.map(({ content: token, id }) => [token, id]));
-  const special = json.added_tokens.filter((token) => token.special);
-  const specialTokens = special.map((token) => token.content);
+  const specialTokens = json.added_tokens.filter((token) => token.special).map((token) => token.content);
   const specialSpellings = new Set(specialTokens);
-  const vocabSize = special.concat([...added.values()]).reduce((size, { id }) => Math.max(size, id + 1), model.size);
-  const idToToken = (id: number) => added.get(id)?.content ?? model.idToToken(id);
+  const vocabSize = json.added_tokens.reduce((size, { id }) => Math.max(size, id + 1), model.size);
+  const idToToken = (id: number) => added.get(id) ?? model.idToToken(id);
   const tokenToId = (token: string) => addedIds.get(token) ?? model.tokenToId(token);
   const { tokenize, tokenizeBatch } = createTokenization(json, texts, { idToToken, tokenToId, config });
+
+  const encode = (text: string, { splitSpecialTokens = splitsSpecialTokens(config) }: EncodeOptions = {}) =>
+    texts.encode(text, splitSpecialTokens);
 
   const decode = (ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): string => {
     const tokens: string[] = [];
@@ -119,8 +138,8 @@ export function tokenizerFromJson(content: unknown, config: TokenizerConfig = de
     vocabSize,
     specialTokens,
     config,
-    encode: texts.encode,
-    encodeBatch: (batch) => batch.map((text) => texts.encode(text)),
+    encode,
+    encodeBatch: (batch, options) => batch.map((text) => encode(text, options)),
     tokenize,
     tokenizeBatch,
     encodeSampled(text, { alpha, count, seed }) {

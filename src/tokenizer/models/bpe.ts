@@ -77,13 +77,15 @@ function mergesOf(merges: unknown, vocabulary: Vocabulary, prefix: string): Pair
   if (!Array.isArray(merges)) throw new TsumikiError("TOKENIZER", "The BPE model of this tokenizer.json has no list of merges.");
   const pairs = new PairMap(merges.length);
   merges.forEach((merge: unknown, rank) => {
-    const [left, right] = Array.isArray(merge) ? merge : String(merge).split(" ");
-    const joined = `${left}${prefix !== "" && String(right).startsWith(prefix) ? String(right).slice(prefix.length) : right}`;
-    const ids = [left, right, joined].map((token) => vocabulary.need(String(token), `part of merge ${rank}`)) as [
-      number,
-      number,
-      number,
-    ];
+    const parts: readonly unknown[] = Array.isArray(merge) ? merge : typeof merge === "string" ? merge.split(" ") : [];
+    const [left, right] = parts;
+    if (parts.length !== 2 || typeof left !== "string" || typeof right !== "string")
+      throw new TsumikiError(
+        "TOKENIZER",
+        `Merge ${rank} of this tokenizer.json is ${JSON.stringify(merge)}, but each is two tokens: "a b" or ["a", "b"].`,
+      );
+    const joined = left + (prefix !== "" && right.startsWith(prefix) ? right.slice(prefix.length) : right);
+    const ids = [left, right, joined].map((token) => vocabulary.need(token, `part of merge ${rank}`)) as [number, number, number];
     pairs.set(ids[0], ids[1], rank, ids[2]);
   });
   return pairs;

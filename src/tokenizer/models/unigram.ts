@@ -1,11 +1,11 @@
 /** Encoding with a unigram language model of tokens (Kudo 2018): the most probable segmentation, or one drawn from several. */
 
 import { TsumikiError } from "../../errors.js";
+import { Trie } from "../text/trie.js";
 import type { TokenizerJson } from "../tokenizer-json.js";
 import { UnknownCharacterError } from "../unknown-character.js";
 import { nBest, type Path, type SegmentationLattice, sample } from "./lattice.js";
 import { byteFallback, type SubwordModel, type TokenList, Vocabulary } from "./model.js";
-import { Trie } from "./trie.js";
 
 /** What an unknown character costs below the least probable token [nats]. */
 export const unknownPenalty = 10;
@@ -35,7 +35,7 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
   const entries = model.vocab as readonly (readonly [string, number])[];
   const vocabulary = new Vocabulary(new Map(entries.map(([token], id) => [token, id])));
   const unknown = typeof model.unk_id === "number" ? model.unk_id : none;
-  if (unknown >= entries.length)
+  if (typeof model.unk_id === "number" && !(Number.isInteger(unknown) && unknown >= 0 && unknown < entries.length))
     throw new TsumikiError(
       "TOKENIZER",
       `unk_id is ${unknown}, but the vocabulary of this tokenizer.json has ${entries.length} tokens.`,

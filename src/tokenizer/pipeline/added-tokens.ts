@@ -1,6 +1,7 @@
 /** Tokens that are found in a text before anything else is done to it. */
 
 import { characterClass, isCharacter, whiteSpace } from "../text/characters.js";
+import { Trie } from "../text/trie.js";
 import type { AddedToken } from "../tokenizer-json.js";
 
 /** A part of a text: an added token, or what lies between two of them. */
@@ -10,41 +11,54 @@ export interface Section {
   readonly id: number | undefined;
 }
 
-export type SectionFinder = (text: string) => readonly Section[];
-
-interface Spelled {
-  readonly spelling: string;
-  readonly token: AddedToken;
-}
+/** @param splitSpecial leaves special tokens in the text, as text like any other */
+export type SectionFinder = (text: string, splitSpecial?: boolean) => readonly Section[];
 
 /**
  * Cuts a text around tokens, of several that start at a place the longest one.
  * @param spell how a token is written in the text that is searched
  */
 export function createSectionFinder(tokens: readonly AddedToken[], spell: (token: AddedToken) => string): SectionFinder {
-  const byFirstUnit = new Map<number, Spelled[]>();
-  for (const token of tokens) {
+  const spellings = new Trie();
+  const firstUnits = new Set<number>();
+  tokens.forEach((token, i) => {
     const spelling = spell(token);
-    if (spelling === "") continue;
-    const unit = spelling.charCodeAt(0);
-    byFirstUnit.set(unit, [...(byFirstUnit.get(unit) ?? []), { spelling, token }]);
-  }
-  for (const list of byFirstUnit.values()) list.sort((a, b) => b.spelling.length - a.spelling.length);
-  if (byFirstUnit.size === 0) return (text) => (text === "" ? [] : [{ start: 0, end: text.length, id: undefined }]);
-  const nextCandidate = candidates([...byFirstUnit.keys()]);
+    if (spelling === "" || valueAt(spellings, spelling) >= 0) return; // of two that are written alike, the first
+    spellings.set(spelling, i);
+    firstUnits.add(spelling.charCodeAt(0));
+  });
+  if (firstUnits.size === 0) return (text) => (text === "" ? [] : [{ start: 0, end: text.length, id: undefined }]);
+  const nextCandidate = candidates([...firstUnits]);
 
-  return (text) => {
+  /** Where the longest token ends that begins at `at`, and which it is; false where none does. */
+  let foundEnd = 0;
+  let foundToken = 0;
+  const find = (text: string, at: number): boolean => {
+    let isFound = false;
+    for (let end = at, node = 0; end < text.length; ) {
+      node = spellings.child(node, text.charCodeAt(end++));
+      if (node < 0) break;
+      const token = spellings.value(node);
+      if (token < 0) continue;
+      isFound = true;
+      foundEnd = end;
+      foundToken = token;
+    }
+    return isFound;
+  };
+
+  return (text, splitSpecial = false) => {
     const sections: Section[] = [];
     let done = 0; // what lies before belongs to a section
     let search = 0;
     for (let at = nextCandidate(text, search); at !== -1; at = nextCandidate(text, search)) {
-      const found = byFirstUnit.get(text.charCodeAt(at))?.find(({ spelling }) => text.startsWith(spelling, at));
-      if (!found) {
+      if (!find(text, at)) {
         search = at + 1;
         continue;
       }
-      const { spelling, token } = found;
-      search = at + spelling.length;
+      search = foundEnd;
+      const token = tokens[foundToken] as AddedToken;
+      if (splitSpecial && token.special) continue;
       if (token.single_word && (isWordBefore(text, at) || isWordAt(text, search))) continue;
       let start = at;
       let end = search;
@@ -57,6 +71,12 @@ export function createSectionFinder(tokens: readonly AddedToken[], spell: (token
     if (done < text.length) sections.push({ start: done, end: text.length, id: undefined });
     return sections;
   };
+}
+
+function valueAt(trie: Trie, key: string): number {
+  let node = 0;
+  for (let i = 0; i < key.length && node >= 0; i++) node = trie.child(node, key.charCodeAt(i));
+  return node < 0 ? -1 : trie.value(node);
 }
 
 /** The next place from `from` on where one of the units stands, or -1. */

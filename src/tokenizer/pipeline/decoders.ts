@@ -2,6 +2,7 @@
 
 import { TsumikiError } from "../../errors.js";
 import { byteLevelBytes } from "../byte-alphabet.js";
+import { characterOption, countOption, stagesOption, textOption } from "../stage-options.js";
 import type { Stage } from "../tokenizer-json.js";
 import { patternOf } from "./regular-expression.js";
 
@@ -16,13 +17,13 @@ export function createDecoder(stage: Stage | null): (tokens: string[]) => string
 function decoderOf(stage: Stage): Decoder {
   switch (stage.type) {
     case "Sequence": {
-      const steps = (stage.decoders as Stage[]).map(decoderOf);
+      const steps = stagesOption(stage, "decoders").map(decoderOf);
       return (tokens) => steps.reduce((texts, step) => step(texts), tokens);
     }
     case "ByteLevel":
       return (tokens) => [textOfBytes(tokens)];
     case "WordPiece": {
-      const prefix = String(stage.prefix ?? "##");
+      const prefix = textOption(stage, "prefix", "##");
       const cleanUp = stage.cleanup !== false;
       return (tokens) =>
         tokens.map((token, i) => {
@@ -31,32 +32,38 @@ function decoderOf(stage: Stage): Decoder {
         });
     }
     case "Metaspace": {
-      const mark = String(stage.replacement ?? "▁");
+      const mark = characterOption(stage, "replacement", "▁");
       const removesFirst = stage.add_prefix_space !== false && stage.prepend_scheme !== "never";
       return (tokens) => tokens.map((token, i) => token.replaceAll(mark, i === 0 && removesFirst ? "" : " "));
     }
     case "BPEDecoder": {
-      const suffix = String(stage.suffix ?? "</w>");
+      const suffix = textOption(stage, "suffix", "</w>");
       return (tokens) => tokens.map((token, i) => token.replaceAll(suffix, i === tokens.length - 1 ? "" : " "));
     }
     case "ByteFallback":
       return joinByteTokens;
     case "Fuse":
       return (tokens) => [tokens.join("")];
-    case "Strip":
-      return (tokens) => tokens.map((token) => stripped(token, String(stage.content), Number(stage.start), Number(stage.stop)));
+    case "Strip": {
+      const content = characterOption(stage, "content");
+      const [start, stop] = [countOption(stage, "start", 0), countOption(stage, "stop", 0)];
+      return (tokens) => tokens.map((token) => stripped(token, content, start, stop));
+    }
     case "Replace": {
       const pattern = patternOf(stage.pattern, "g");
-      return (tokens) => tokens.map((token) => token.replace(pattern, () => String(stage.content ?? "")));
+      const content = textOption(stage, "content");
+      return (tokens) => tokens.map((token) => token.replace(pattern, () => content));
     }
     case "CTC": {
-      const { pad_token: pad = "<pad>", word_delimiter_token: delimiter = "|", cleanup = true } = stage;
+      const pad = textOption(stage, "pad_token", "<pad>");
+      const delimiter = textOption(stage, "word_delimiter_token", "|");
+      const cleanup = stage.cleanup !== false;
       return (tokens) =>
         tokens
           .filter((token, i) => token !== tokens[i - 1])
           .map((token) => {
-            const text = token.replaceAll(String(pad), "");
-            return cleanup ? withoutSpacesBeforePunctuation(text).replaceAll(String(delimiter), " ") : text;
+            const text = token.replaceAll(pad, "");
+            return cleanup ? withoutSpacesBeforePunctuation(text).replaceAll(delimiter, " ") : text;
           })
           .filter((text) => text !== "");
     }

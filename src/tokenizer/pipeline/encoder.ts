@@ -9,34 +9,35 @@ import { UnknownCharacterError } from "../unknown-character.js";
 import { createSectionFinder, type SectionFinder } from "./added-tokens.js";
 import { chunkCutter } from "./chunks.js";
 import { IdList, PieceMemory } from "./memory.js";
-import { createNormalizer, type Normalizer } from "./normalizers.js";
+import { type Normalizer, normalizedText } from "./normalizers.js";
 import { createPreTokenizer, preTokenize, slice } from "./pre-tokenizers.js";
 
 /** Calls `visit` with each token: its id and the range of the text that it stands for [UTF-16 units]. */
 export type TokenVisitor = (id: number, start: number, end: number) => void;
 
 export interface TextEncoding {
-  encode(text: string): Int32Array;
+  /** @param splitSpecial encodes the spelling of special tokens as text */
+  encode(text: string, splitSpecial: boolean): Int32Array;
   /** The same tokens and where they stand. */
-  encodeWithOffsets(text: string, visit: TokenVisitor): void;
+  encodeWithOffsets(text: string, splitSpecial: boolean, visit: TokenVisitor): void;
   /** Encodes each piece with `encodePiece` instead of the model's own way. */
   encodeWith(text: string, encodePiece: (piece: string, tokens: TokenList) => void): Int32Array;
 }
 
-export function createTextEncoding(json: TokenizerJson, model: SubwordModel): TextEncoding {
-  const normalize: Normalizer = json.normalizer ? createNormalizer(json.normalizer) : (source) => source;
+export function createTextEncoding(json: TokenizerJson, model: SubwordModel, normalize: Normalizer): TextEncoding {
   const { stages, byteLevel } = createPreTokenizer(json.pre_tokenizer);
   const isNormalized = (token: AddedToken) => token.normalized;
   const findTokens = createSectionFinder(
     json.added_tokens.filter((token) => !isNormalized(token)),
     ({ content }) => content,
   );
-  const findNormalizedTokens = createSectionFinder(
-    json.added_tokens.filter(isNormalized),
-    ({ content }) => normalize({ text: content, alignment: undefined }).text,
+  const findNormalizedTokens = createSectionFinder(json.added_tokens.filter(isNormalized), ({ content }) =>
+    normalizedText(normalize, content),
   );
   const cutChunks = chunkCutter(json, normalize);
-  const memory = new PieceMemory();
+  const pieces = new PieceMemory();
+  // Chunks may hold tokens that count as text or not.
+  const chunks = { whole: new PieceMemory(), split: new PieceMemory() };
   const tokens = new TokenList();
 
   /** Encodes the piece `text[start, end)` into `tokens`. */
@@ -47,42 +48,50 @@ export function createTextEncoding(json: TokenizerJson, model: SubwordModel): Te
   };
 
   /** Normalizes, cuts and encodes; with `remember`, pieces are looked up and remembered. */
-  const encodeSection = (text: string, isFirst: boolean, output: IdList, remember: boolean): void => {
+  const encodeSection = (text: string, isFirst: boolean, output: IdList, remember: boolean, splitSpecial: boolean): void => {
     const normalized = normalize({ text, alignment: undefined });
-    for (const { start, end, id } of findNormalizedTokens(normalized.text)) {
+    for (const { start, end, id } of findNormalizedTokens(normalized.text, splitSpecial)) {
       if (id !== undefined) {
         output.push(id);
         continue;
       }
       const whole = start === 0 && end === normalized.text.length;
       preTokenize(stages, whole ? normalized : slice(normalized, start, end), isFirst && start === 0, (source, from, to) => {
-        if (remember && memory.recall(source.text, from, to, output)) return;
+        if (remember && pieces.recall(source.text, from, to, output)) return;
         encodePiece(source.text, from, to);
-        if (remember) memory.remember(source.text, from, to, tokens);
+        if (remember) pieces.remember(source.text, from, to, tokens);
         output.append(tokens.ids, 0, tokens.length);
       });
     }
   };
 
-  const encodeChunks = (text: string, isFirst: boolean, output: IdList, cut: typeof cutChunks & object): void =>
+  const encodeChunks = (
+    text: string,
+    isFirst: boolean,
+    output: IdList,
+    cut: typeof cutChunks & object,
+    splitSpecial: boolean,
+  ): void => {
+    const memory = splitSpecial ? chunks.split : chunks.whole;
     cut(text, (start, end) => {
       if (memory.recall(text, start, end, output)) return;
       const from = output.length;
-      encodeSection(text.slice(start, end), isFirst && start === 0, output, false);
+      encodeSection(text.slice(start, end), isFirst && start === 0, output, false, splitSpecial);
       memory.rememberTail(text, start, end, output, from);
     });
+  };
 
   return {
-    encode(given) {
+    encode(given, splitSpecial) {
       const text = wellFormed(given);
       const output = new IdList(text.length >> 1);
       try {
-        for (const { start, end, id } of findTokens(text)) {
+        for (const { start, end, id } of findTokens(text, splitSpecial)) {
           if (id !== undefined) output.push(id);
           else {
             const section = start === 0 && end === text.length ? text : text.slice(start, end);
-            if (cutChunks) encodeChunks(section, start === 0, output, cutChunks);
-            else encodeSection(section, start === 0, output, true);
+            if (cutChunks) encodeChunks(section, start === 0, output, cutChunks, splitSpecial);
+            else encodeSection(section, start === 0, output, true, splitSpecial);
           }
         }
       } catch (error) {
@@ -91,11 +100,12 @@ export function createTextEncoding(json: TokenizerJson, model: SubwordModel): Te
       return output.ids.slice(0, output.length);
     },
 
-    encodeWithOffsets(given, visit) {
+    encodeWithOffsets(given, splitSpecial, visit) {
       const text = wellFormed(given);
       const whole = aligned(text);
       forEachPiece(
         whole,
+        splitSpecial,
         (source, start, end) => {
           const piece = slice(source, start, end);
           const spelled = byteLevel ? replaceCharacters(piece, (code) => byteLevelText(String.fromCodePoint(code))) : piece;
@@ -112,6 +122,7 @@ export function createTextEncoding(json: TokenizerJson, model: SubwordModel): Te
       const source: AlignedText = { text: wellFormed(given), alignment: undefined };
       forEachPiece(
         source,
+        false,
         ({ text }, start, end) => {
           tokens.length = 0;
           const piece = text.slice(start, end);
@@ -127,11 +138,12 @@ export function createTextEncoding(json: TokenizerJson, model: SubwordModel): Te
   /** All pieces of a text, and the added tokens between them. */
   function forEachPiece(
     whole: AlignedText,
+    splitSpecial: boolean,
     visitPiece: (source: AlignedText, start: number, end: number) => void,
     visitToken: TokenVisitor,
   ): void {
-    inSections(findTokens, whole, visitToken, (section, isFirst) =>
-      inSections(findNormalizedTokens, normalize(section), visitToken, (part, isFirstPart) =>
+    inSections(findTokens, whole, splitSpecial, visitToken, (section, isFirst) =>
+      inSections(findNormalizedTokens, normalize(section), splitSpecial, visitToken, (part, isFirstPart) =>
         preTokenize(stages, part, isFirst && isFirstPart, visitPiece),
       ),
     );
@@ -156,10 +168,11 @@ export function createTextEncoding(json: TokenizerJson, model: SubwordModel): Te
 function inSections(
   find: SectionFinder,
   source: AlignedText,
+  splitSpecial: boolean,
   visitToken: TokenVisitor,
   visitText: (text: AlignedText, isFirst: boolean) => void,
 ): void {
-  for (const { start, end, id } of find(source.text)) {
+  for (const { start, end, id } of find(source.text, splitSpecial)) {
     if (id === undefined) visitText(slice(source, start, end), start === 0);
     else {
       const range = source.alignment && originalRange(source.alignment, start, end);

@@ -2,6 +2,7 @@
 
 import { TsumikiError } from "../../errors.js";
 import { byteLevelText } from "../byte-alphabet.js";
+import { stagesOption, textOption } from "../stage-options.js";
 import { type AlignedText, replaceCharacters, replaceMatches, TextRewriter } from "../text/aligned-text.js";
 import { characterClass, isCharacter, unknownToNormalizationPattern, whiteSpace } from "../text/characters.js";
 import { graphemes } from "../text/graphemes.js";
@@ -11,10 +12,12 @@ import { patternOf } from "./regular-expression.js";
 
 export type Normalizer = (source: AlignedText) => AlignedText;
 
+export const normalizedText = (normalize: Normalizer, text: string): string => normalize({ text, alignment: undefined }).text;
+
 export function createNormalizer(stage: Stage): Normalizer {
   switch (stage.type) {
     case "Sequence": {
-      const steps = (stage.normalizers as Stage[]).map(createNormalizer);
+      const steps = stagesOption(stage, "normalizers").map(createNormalizer);
       return (source) => steps.reduce((text, step) => step(text), source);
     }
     case "NFC":
@@ -32,14 +35,17 @@ export function createNormalizer(stage: Stage): Normalizer {
       return (source) => strip(source, stage.strip_left !== false, stage.strip_right !== false);
     case "Replace": {
       const pattern = patternOf(stage.pattern, "g");
-      return (source) => replaceMatches(source, pattern, String(stage.content ?? ""));
+      const content = textOption(stage, "content");
+      return (source) => replaceMatches(source, pattern, content);
     }
-    case "Prepend":
-      return (source) => prepend(source, String(stage.prepend ?? ""));
+    case "Prepend": {
+      const prefix = textOption(stage, "prepend");
+      return (source) => prepend(source, prefix);
+    }
     case "Nmt":
       return nmt;
     case "Precompiled":
-      return precompiledNormalizer(String(stage.precompiled_charsmap ?? ""));
+      return precompiledNormalizer(textOption(stage, "precompiled_charsmap", ""));
     case "ByteLevel":
       return (source) => replaceCharacters(source, (code) => byteLevelText(String.fromCodePoint(code)));
     default:

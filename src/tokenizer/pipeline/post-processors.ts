@@ -1,9 +1,11 @@
 /** The post-processors of `tokenizer.json`: what stands around one text or two. */
 
+import { z } from "zod";
 import { TsumikiError } from "../../errors.js";
 import { concatenated, type Encoding, plainEncoding } from "../encoding.js";
+import { stageError, stagesOption } from "../stage-options.js";
 import { whiteSpace } from "../text/characters.js";
-import type { Stage } from "../tokenizer-json.js";
+import { isTokenId, largestId, type Stage } from "../tokenizer-json.js";
 
 export interface PostProcessor {
   /** Tokens that are added around one text, or two. */
@@ -18,7 +20,7 @@ export function createPostProcessor(stage: Stage | null): PostProcessor {
   if (stage === null) return nothingAdded;
   switch (stage.type) {
     case "Sequence": {
-      const steps = (stage.processors as Stage[]).map(createPostProcessor);
+      const steps = stagesOption(stage, "processors").map(createPostProcessor);
       return {
         addedTokens: (isPair) => steps.reduce((count, step) => count + step.addedTokens(isPair), 0),
         process: (encodings, add) => steps.reduce((all, step) => step.process(all, add), encodings),
@@ -100,8 +102,9 @@ function around(
   between: readonly (readonly ["sep", number])[] = [],
 ): PostProcessor {
   const special = (name: "cls" | "sep"): Special => {
-    const [token, id] = stage[name] as [string, number];
-    return { ids: [id], tokens: [token] };
+    const [token, id] = Array.isArray(stage[name]) ? (stage[name] as unknown[]) : [];
+    if (typeof token === "string" && isTokenId(id)) return { ids: [id], tokens: [token] };
+    throw stageError(stage, `must have [token, id] as ${name}, but that is ${JSON.stringify(stage[name])}`);
   };
   const secondType = after[0]?.[1] ?? 0;
   const sep = special("sep");
@@ -114,20 +117,31 @@ function around(
   return byTemplates(first, [...first, ...separators, { sequence: 1, typeId: secondType }, { special: sep, typeId: secondType }]);
 }
 
+const templateItem = z.union([
+  z.object({ Sequence: z.object({ id: z.enum(["A", "B"]), type_id: z.int() }) }),
+  z.object({ SpecialToken: z.object({ id: z.string(), type_id: z.int() }) }),
+]);
+const templateOptions = z.looseObject({
+  single: z.array(templateItem),
+  pair: z.array(templateItem),
+  special_tokens: z.record(
+    z.string(),
+    z.object({ ids: z.array(z.int().nonnegative().max(largestId)), tokens: z.array(z.string()) }),
+  ),
+});
+
 function template(stage: Stage): PostProcessor {
-  const specials = stage.special_tokens as Record<string, Special>;
-  const items = (list: unknown): Item[] =>
-    (list as Record<string, { id: string; type_id: number }>[]).map((entry): Item => {
-      const { Sequence: sequence, SpecialToken: special } = entry;
-      if (sequence) return { sequence: sequence.id === "A" ? 0 : 1, typeId: sequence.type_id };
-      const known = special && specials[special.id];
-      if (known) return { special: known, typeId: special.type_id };
-      throw new TsumikiError(
-        "TOKENIZER",
-        `The template of this tokenizer.json has an entry that is not known here: ${JSON.stringify(entry)}.`,
-      );
+  const { success, data, error } = templateOptions.safeParse(stage);
+  if (!success) throw stageError(stage, `is malformed:\n${z.prettifyError(error)}`);
+  const items = (list: readonly z.infer<typeof templateItem>[]): Item[] =>
+    list.map((entry): Item => {
+      if ("Sequence" in entry) return { sequence: entry.Sequence.id === "A" ? 0 : 1, typeId: entry.Sequence.type_id };
+      const { id, type_id: typeId } = entry.SpecialToken;
+      const special = Object.hasOwn(data.special_tokens, id) ? data.special_tokens[id] : undefined;
+      if (special) return { special, typeId };
+      throw stageError(stage, `names ${JSON.stringify(id)}, which is not among its special_tokens`);
     });
-  return byTemplates(items(stage.single), items(stage.pair));
+  return byTemplates(items(data.single), items(data.pair));
 }
 
 /** Leaves the white space at the ends of tokens out of their offsets. */

@@ -2,6 +2,7 @@
 
 import { TsumikiError } from "../../errors.js";
 import { byteLevelText } from "../byte-alphabet.js";
+import { characterOption, countOption, stagesOption } from "../stage-options.js";
 import { type AlignedText, replaceCharacters, replaceMatches } from "../text/aligned-text.js";
 import { characterClass } from "../text/characters.js";
 import type { Stage } from "../tokenizer-json.js";
@@ -49,7 +50,7 @@ const toBytes: PreTokenizerStage = {
 function stagesOf(stage: Stage): PreTokenizerStage[] {
   switch (stage.type) {
     case "Sequence":
-      return (stage.pretokenizers as Stage[]).flatMap(stagesOf);
+      return stagesOption(stage, "pretokenizers").flatMap(stagesOf);
     case "ByteLevel": {
       const prefix: PreTokenizerStage = {
         rewrite: (source) => (source.text.startsWith(" ") ? source : prepend(source, " ")),
@@ -83,9 +84,9 @@ function stagesOf(stage: Stage): PreTokenizerStage[] {
         { cut: cutAround(characterMatcher(characterClass.number), stage.individual_digits === true ? "Isolated" : "Contiguous") },
       ];
     case "CharDelimiterSplit":
-      return [{ cut: cutAround(matcherOf(new RegExp(escaped(String(stage.delimiter)), "gu")), "Removed") }];
+      return [{ cut: cutAround(matcherOf(new RegExp(escaped(characterOption(stage, "delimiter")), "gu")), "Removed") }];
     case "FixedLength":
-      return [{ cut: cutEvery(Number(stage.length ?? 5)) }];
+      return [{ cut: cutEvery(countOption(stage, "length", 1, 5)) }];
     default:
       throw new TsumikiError(
         "TOKENIZER",
@@ -96,7 +97,7 @@ function stagesOf(stage: Stage): PreTokenizerStage[] {
 
 /** SentencePiece's way with spaces: they become a visible character, which begins the words. */
 function metaspace(stage: Stage): PreTokenizerStage {
-  const mark = String(stage.replacement ?? "▁");
+  const mark = characterOption(stage, "replacement", "▁");
   const scheme = stage.add_prefix_space === false ? "never" : String(stage.prepend_scheme ?? "always");
   return {
     rewrite(source, isFirst) {

@@ -12,7 +12,7 @@ import type { Normalizer } from "./normalizers.js";
  * counts. This is what SentencePiece's port to Rust does, and what models were used with since.
  */
 export function precompiledNormalizer(charsmap: string): Normalizer {
-  const bytes = Uint8Array.from(atob(charsmap), (character) => character.charCodeAt(0));
+  const bytes = fromBase64(charsmap);
   const view = new DataView(bytes.buffer);
   const trieBytes = bytes.length < 4 ? Number.NaN : view.getUint32(0, true);
   if (!(trieBytes + 4 <= bytes.length))
@@ -23,7 +23,11 @@ export function precompiledNormalizer(charsmap: string): Normalizer {
   const encoder = new TextEncoder();
   const known = new Map<string, string | undefined>();
 
-  const replacementAt = (start: number): string => decoder.decode(replacements.subarray(start, replacements.indexOf(0, start)));
+  const replacementAt = (start: number): string => {
+    const end = replacements.indexOf(0, start);
+    if (end >= 0) return decoder.decode(replacements.subarray(start, end));
+    throw new TsumikiError("TOKENIZER", "The precompiled_charsmap of this tokenizer.json refers to a text behind its end.");
+  };
 
   const lookUp = (text: string): string | undefined => {
     let node = offsetOf(units[0] as number);
@@ -79,6 +83,16 @@ export function precompiledNormalizer(charsmap: string): Normalizer {
     }
     return rewriter.finish();
   };
+}
+
+function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  let decoded: string;
+  try {
+    decoded = atob(text);
+  } catch (cause) {
+    throw new TsumikiError("TOKENIZER", "The precompiled_charsmap of this tokenizer.json's normalizer is not base64.", { cause });
+  }
+  return Uint8Array.from(decoded, (character) => character.charCodeAt(0));
 }
 
 const offsetOf = (unit: number): number => (unit >>> 10) << ((unit & 0x200) >>> 6);

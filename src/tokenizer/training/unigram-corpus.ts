@@ -1,6 +1,6 @@
 /** The words of a text with all pieces that occur in them, for the passes of EM over all segmentations. */
 
-import { Trie } from "../models/trie.js";
+import { Trie } from "../text/trie.js";
 import { type WordCounts, wordAt } from "./word-counter.js";
 
 /** Words up to this length are summed as probabilities, longer ones as logarithms, which cannot underflow. [code points] */

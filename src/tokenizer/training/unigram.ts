@@ -4,8 +4,8 @@
  */
 
 import { TsumikiError } from "../../errors.js";
-import { Trie } from "../models/trie.js";
 import { unknownPenalty } from "../models/unigram.js";
+import { Trie } from "../text/trie.js";
 import { boundary, seedPieces } from "./seed-pieces.js";
 import { UnigramCorpus } from "./unigram-corpus.js";
 import { type WordCounts, wordAt } from "./word-counter.js";
