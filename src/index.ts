@@ -16,3 +16,4 @@ export * from "./program/index.js";
 export * from "./runs/index.js";
 export * from "./tokenizer/index.js";
 export * from "./train/index.js";
+export * from "./tuning/index.js";

@@ -7,6 +7,11 @@ import { TsumikiError } from "../errors.js";
 import type { Tensor } from "./tensor.js";
 import type { Variable } from "./variable.js";
 
+/** Something besides variables that decides how a function is traced, and that can change afterwards. */
+export interface Versioned {
+  readonly version: number;
+}
+
 export interface TraceOptions {
   /** Dropout and batch statistics behave as in training. */
   readonly training: boolean;
@@ -33,10 +38,21 @@ export class Trace {
   readonly rootCalls: RootCall[] = [];
   readonly #patterns: readonly RegExp[];
   readonly #counts = new Map<string, number>();
+  readonly #versions = new Map<Versioned, number>();
 
   constructor(options: TraceOptions) {
     this.training = options.training;
     this.#patterns = options.fetch.map(fetchPattern);
+  }
+
+  /** Notes that the trace is as it is because of what `decisive` is now. */
+  dependOn(decisive: Versioned): void {
+    this.#versions.set(decisive, decisive.version);
+  }
+
+  /** Whether the function would be traced in another way now. */
+  isOutdated(): boolean {
+    return [...this.#versions].some(([decisive, version]) => decisive.version !== version);
   }
 
   wants(path: string): boolean {

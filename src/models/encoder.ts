@@ -1,6 +1,7 @@
 /** Models that read a whole text at once, each token in the light of all others: BERT and what grew from it. */
 
 import type { Tensor } from "../graph/tensor.js";
+import type { Embedding } from "../nn/linear.js";
 import type { Module } from "../nn/module.js";
 import { bool, int32 } from "../program/signature.js";
 import { defineModelKind, Model } from "./model.js";
@@ -42,7 +43,7 @@ export abstract class Encoder extends Model {
   abstract pooled(hidden: Tensor): Tensor;
 
   /** The table of token embeddings, which the output of a masked language model is tied to. [vocab, hidden] */
-  abstract get tokenEmbeddings(): { readonly weight: Tensor };
+  abstract get tokenEmbeddings(): Embedding;
 }
 
 declare module "./model.js" {

@@ -5,6 +5,7 @@ import type { Tensor } from "../graph/tensor.js";
 import { type Initializer, Parameter } from "../graph/variable.js";
 import { normal, zeros } from "./initializers.js";
 import { Module } from "./module.js";
+import { mapThrough } from "./parametrization.js";
 
 export interface Conv2dOptions extends ConvOptions {
   readonly kernel: number | readonly [height: number, width: number];
@@ -18,7 +19,8 @@ export interface Conv2dOptions extends ConvOptions {
 export class Conv2d extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | undefined;
-  readonly #options: ConvOptions;
+  /** Strides, padding, groups, dilations. */
+  readonly options: ConvOptions;
 
   constructor(inputChannels: number, outputChannels: number, options: Conv2dOptions) {
     super();
@@ -26,11 +28,11 @@ export class Conv2d extends Module {
     const [height, width] = typeof kernel === "number" ? [kernel, kernel] : kernel;
     this.weight = new Parameter([outputChannels, inputChannels / (convolution.groups ?? 1), height, width], { initializer });
     this.bias = bias ? new Parameter([outputChannels], { initializer: zeros }) : undefined;
-    this.#options = convolution;
+    this.options = convolution;
   }
 
   /** x [batch, in, height, width] → [batch, out, height', width'] */
   forward(x: Tensor): Tensor {
-    return conv2d(x, this.weight, this.bias, this.#options);
+    return mapThrough(this, x, (input, weight) => conv2d(input, weight, this.bias, this.options));
   }
 }

@@ -26,7 +26,7 @@ export {
   type QueryKeyNorm,
 } from "./grouped-query-attention.js";
 export * as initializers from "./initializers.js";
-export { Embedding, Linear, type LinearOptions } from "./linear.js";
+export { Conv1D, Embedding, Linear, type LinearOptions } from "./linear.js";
 export {
   type LinearCrossEntropyOptions,
   type LogitsOf,
@@ -57,6 +57,15 @@ export {
   RMSNorm,
 } from "./norm.js";
 export { AdditiveAttention, CrossAttention, type CrossAttentionOptions, linearAttention } from "./other-attention.js";
+export {
+  effectiveWeight,
+  type Parametrization,
+  parametrizationChanged,
+  parametrizationsOf,
+  parametrize,
+  unparametrize,
+  type WeightedModule,
+} from "./parametrization.js";
 export { type CellKind, Recurrent, RecurrentDirection, type RecurrentOptions } from "./recurrent.js";
 export { RelativeBias, type RelativeBiasOptions } from "./relative-bias.js";
 export { type Block, parallelBlocks, postNorm, preNorm, sandwichNorm } from "./residual.js";

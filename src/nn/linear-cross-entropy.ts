@@ -24,6 +24,8 @@ import { concat, slice } from "../graph/ops/shape-slice.js";
 import { logSoftmax } from "../graph/ops/softmax.js";
 import { nodeIdMark, Tensor } from "../graph/tensor.js";
 import { isTraining } from "../graph/trace.js";
+import { Parameter } from "../graph/variable.js";
+import { mapThrough, type WeightedModule } from "./parametrization.js";
 import { softCapped } from "./soft-cap.js";
 
 /** Rows of logits that exist at once. */
@@ -39,13 +41,8 @@ export interface LogitsOptions {
   readonly softCap?: number | undefined;
 }
 
-/** A last linear map: a `Linear`, or the `Embedding` that it is tied to. */
-export interface OutputLayer {
-  /** [vocab, size] */
-  readonly weight: Tensor;
-  /** [vocab] */
-  readonly bias?: Tensor | undefined;
-}
+/** A last linear map: a `Linear`, or the `Embedding` that it is tied to; its weight is [vocab, size]. */
+export type OutputLayer = WeightedModule;
 
 interface LinearForm extends LogitsOptions {
   readonly hidden: Tensor;
@@ -61,12 +58,20 @@ const linearForms = new WeakMap<Tensor, LinearForm>();
  * @param output the last layer, or its weight [vocab, size]
  */
 export function linearLogits(hidden: Tensor, output: Tensor | OutputLayer, options: LogitsOptions = {}): Tensor {
-  const { weight, bias = options.bias } = output instanceof Tensor ? { weight: output } : output;
   const { softCap } = options;
-  const product = matmul(hidden, weight, { transposeB: true });
-  const logits = bias ? add(product, bias) : product;
+  const bias = (output instanceof Tensor ? undefined : output.bias) ?? options.bias;
+  let form: LinearForm | undefined;
+  let plain: Tensor | undefined;
+  const map = (x: Tensor, weight: Tensor): Tensor => {
+    const product = matmul(x, weight, { transposeB: true });
+    plain = bias ? add(product, bias) : product;
+    form = { hidden: x, weight, bias, softCap };
+    return plain;
+  };
+  const logits = output instanceof Tensor ? map(hidden, output) : mapThrough(output, hidden, map);
   const capped = softCap === undefined ? logits : softCapped(logits, softCap);
-  linearForms.set(capped, { hidden, weight, bias, softCap });
+  // What was put around the map (an adapter) may make it more than linear.
+  if (form && plain === logits) linearForms.set(capped, form);
   return capped;
 }
 
@@ -179,6 +184,12 @@ const anyHead = (logitsOf: LogitsOf, operands: readonly Tensor[], since: number)
   },
 });
 
+/** Whether a gradient by this tensor may be asked for: it depends on more than frozen parameters, or is no matter of parameters. */
+const isTrained = (tensor: Tensor): boolean => {
+  const leaves = nodesOf([tensor]).filter(({ op }) => op.leaf);
+  return !leaves.every(({ outputs: [leaf] }) => leaf instanceof Parameter && !leaf.trainable);
+};
+
 /** The float tensors from before `mark` that `made` depends on, but for `hidden` and constants. */
 function readFromOutside(made: Tensor, hidden: Tensor, mark: number): readonly Tensor[] {
   const found = new Set<Tensor>();
@@ -207,12 +218,14 @@ function chunkedLosses(hidden: Tensor, head: Head, labels: Tensor, rows: number,
   const entropies: Tensor[] = []; // only beside a z-loss
   const hiddenGradients: Tensor[] = [];
   const operandGradients: Tensor[][] = operands.map(() => []); // each entry the sum of all chunks so far
+  // Gradients of frozen weights are never asked for: to wait for them would have them computed.
+  const awaited = operandGradients.filter((_, i) => isTrained(operands[i] as Tensor)).slice(0, 1);
   const [loss, entropy] = customGradient(
     (...[h]: readonly Tensor[]) => {
       for (let start = 0; start < rows; start += ROWS) {
         const part = (x: Tensor) => slice(x, 0, start, Math.min(rows, start + ROWS));
         // An engine may else keep the logits of every chunk until it comes to their gradients.
-        const before = [losses, hiddenGradients, ...operandGradients.slice(0, 1)].flatMap((made) => made.slice(-1));
+        const before = [losses, hiddenGradients, ...awaited].flatMap((made) => made.slice(-1));
         const hiddenPart = barrier(part(h as Tensor), ...before);
         const [target, weightOfRow] = [part(targets), part(shareColumn)];
         const uncapped = head.logits(hiddenPart); // [chunk, vocab]

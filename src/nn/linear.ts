@@ -7,6 +7,7 @@ import type { Tensor } from "../graph/tensor.js";
 import { type Initializer, Parameter } from "../graph/variable.js";
 import { normal, zeros } from "./initializers.js";
 import { Module } from "./module.js";
+import { lookUpThrough, mapThrough } from "./parametrization.js";
 
 export interface LinearOptions {
   /** Default true. */
@@ -28,8 +29,30 @@ export class Linear extends Module {
 
   /** x [..., in] → [..., out] */
   forward(x: Tensor): Tensor {
-    const y = matmul(x, this.weight, { transposeB: true });
-    return this.bias ? add(y, this.bias) : y;
+    return mapThrough(this, x, (input, weight) => {
+      const y = matmul(input, weight, { transposeB: true });
+      return this.bias ? add(y, this.bias) : y;
+    });
+  }
+}
+
+/** A linear map with weight [in, out], as GPT-2's checkpoints hold it (the original code calls it a convolution of width 1). */
+export class Conv1D extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter | undefined;
+
+  constructor(inputSize: number, outputSize: number, { bias = true, initializer = normal(0.02) }: LinearOptions = {}) {
+    super();
+    this.weight = new Parameter([inputSize, outputSize], { initializer });
+    this.bias = bias ? new Parameter([outputSize], { initializer: zeros }) : undefined;
+  }
+
+  /** x [..., in] → [..., out] */
+  forward(x: Tensor): Tensor {
+    return mapThrough(this, x, (input, weight) => {
+      const y = matmul(input, weight);
+      return this.bias ? add(y, this.bias) : y;
+    });
   }
 }
 
@@ -44,6 +67,6 @@ export class Embedding extends Module {
 
   /** ids [...] of whole numbers below `size` → [..., dimension] */
   forward(ids: Tensor): Tensor {
-    return gather(this.weight, ids);
+    return lookUpThrough(this, ids, (i, weight) => gather(weight, i));
   }
 }

@@ -45,7 +45,16 @@ export abstract class Module {
     return found;
   }
 
-  /** The parameters among them, frozen ones included. */
+  /** Every module below this one by path, shared ones under their first path only. */
+  modules(): ReadonlyMap<string, Module> {
+    const found = new Map<string, Module>();
+    walk(this, "", new Set(), (path, value) => {
+      if (value instanceof Module && value !== this) found.set(path, value);
+    });
+    return found;
+  }
+
+  /** The parameters among the variables, frozen ones included. */
   parameters(): ReadonlyMap<string, Parameter> {
     return new Map([...this.variables()].filter((entry): entry is [string, Parameter] => entry[1] instanceof Parameter));
   }

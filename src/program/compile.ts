@@ -150,7 +150,7 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
   readonly #options: CompileOptions;
   readonly #shapes: ReadonlyMap<string, Shape>;
   /** The function with symbolic sizes; absent when it must see concrete ones. */
-  readonly #symbolic: Traced | undefined;
+  #symbolic: Traced | undefined;
   /** The least recently used one first. */
   readonly #variants = new Map<string, Variant>();
   #engine: Promise<Engine> | undefined;
@@ -327,7 +327,7 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
 
   #specialized(bindings: ReadonlyMap<Atom, number>, fetch: readonly string[]): Traced {
     if (!this.#specializes) {
-      const symbolic = fetch.length || !this.#symbolic ? this.#trace(this.#shapes, fetch) : this.#symbolic;
+      const symbolic = (fetch.length ? undefined : this.#current()) ?? this.#trace(this.#shapes, fetch);
       checkSizes(symbolic.graph, bindings);
       return symbolic;
     }
@@ -335,8 +335,15 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
     return this.#trace(concrete, fetch);
   }
 
+  /** The function with symbolic sizes as it would be traced now: adapters may have been put on its modules meanwhile. */
+  #current(): Traced | undefined {
+    if (this.#symbolic?.trace.isOutdated()) this.#symbolic = this.#trace(this.#shapes, []);
+    return this.#symbolic;
+  }
+
   #example(): Traced {
-    if (this.#symbolic) return this.#symbolic;
+    const symbolic = this.#current();
+    if (symbolic) return symbolic;
     throw new ArgumentError(
       "This program has no symbolic form (it was compiled with `specialize: true`): its graph depends on the sizes of the feeds.",
     );
@@ -364,8 +371,9 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
     }
     await cached?.release();
     const started = performance.now();
-    const { graph } = this.#specialized(bindings, fetch);
-    const variant = await Variant.load(engine, graph, { frozen: this.#options.frozen ?? false, precision });
+    const { graph, trace } = this.#specialized(bindings, fetch);
+    const isOutdated = () => trace.isOutdated();
+    const variant = await Variant.load(engine, graph, { frozen: this.#options.frozen ?? false, precision, isOutdated });
     this.#variants.set(key, variant);
     await this.#evict();
     return { variant, seconds: (performance.now() - started) / 1000 };

@@ -16,6 +16,8 @@ import { type StateStore, stateStore } from "./store.js";
 interface VariantOptions {
   readonly frozen: boolean;
   readonly precision: Precision;
+  /** Whether the function would be traced in another way by now. */
+  readonly isOutdated: () => boolean;
 }
 
 export type Result = ResultArray | DeviceValue;
@@ -43,18 +45,27 @@ export class Variant {
   readonly #model: LoadedModel;
   /** Versions of the variables that were written into the model. */
   readonly #frozenVersions: ReadonlyMap<Variable, number>;
+  readonly #isOutdated: () => boolean;
   /** Buffers of feeds, noise and results whose shapes do not change. */
   readonly #buffers = new Map<string, EngineBuffer>();
 
-  private constructor(engine: Engine, graph: ProgramGraph, model: LoadedModel, frozenVersions: ReadonlyMap<Variable, number>) {
+  private constructor(
+    engine: Engine,
+    graph: ProgramGraph,
+    model: LoadedModel,
+    frozenVersions: ReadonlyMap<Variable, number>,
+    isOutdated: () => boolean,
+  ) {
     this.#engine = engine;
     this.#store = stateStore(engine);
     this.#graph = graph;
     this.#model = model;
     this.#frozenVersions = frozenVersions;
+    this.#isOutdated = isOutdated;
   }
 
-  static async load(engine: Engine, program: ProgramGraph, { frozen, precision }: VariantOptions): Promise<Variant> {
+  static async load(engine: Engine, program: ProgramGraph, options: VariantOptions): Promise<Variant> {
+    const { frozen, precision, isOutdated } = options;
     const updated = new Set(program.updates.values());
     // OpenVINO does not round constants to bfloat16 correctly: every other one is cut off, so all become smaller.
     const freezes = frozen && precision === "fp32";
@@ -64,12 +75,12 @@ export class Variant {
     const { constants, externalFiles, loaded } = await frozenWeights(constant);
     const source = modelSource(engine, optimize(program, precision), { frozen: constants, externalFiles });
     const model = await engine.load(source).finally(loaded);
-    return new Variant(engine, program, model, versions);
+    return new Variant(engine, program, model, versions, isOutdated);
   }
 
-  /** Whether a variable that was written into the model has another value by now. */
+  /** Whether a variable that was written into the model has another value by now, or the function would be traced in another way. */
   isStale(): boolean {
-    return [...this.#frozenVersions].some(([variable, version]) => variable.version !== version);
+    return this.#isOutdated() || [...this.#frozenVersions].some(([variable, version]) => variable.version !== version);
   }
 
   /** Only one run at a time may touch the state: call it from a task of the store's queue. */

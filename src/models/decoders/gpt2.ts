@@ -9,15 +9,13 @@ import { ArgumentError } from "../../errors.js";
 import type { Dim } from "../../graph/dim.js";
 import { geluTanh } from "../../graph/ops/activation.js";
 import { add } from "../../graph/ops/arithmetic.js";
-import { matmul } from "../../graph/ops/matmul.js";
 import { reshape, squeeze, transpose } from "../../graph/ops/shape.js";
 import { split } from "../../graph/ops/shape-slice.js";
 import type { Tensor } from "../../graph/tensor.js";
-import { Parameter } from "../../graph/variable.js";
 import { attend, type LayerCache, type Mask, mergeHeads } from "../../nn/attention.js";
 import { dropout } from "../../nn/dropout.js";
-import { normal, zeros } from "../../nn/initializers.js";
-import { Embedding } from "../../nn/linear.js";
+import { normal, scaledNormal } from "../../nn/initializers.js";
+import { Conv1D, Embedding } from "../../nn/linear.js";
 import { linearLogits } from "../../nn/linear-cross-entropy.js";
 import { Module } from "../../nn/module.js";
 import { LayerNorm } from "../../nn/norm.js";
@@ -70,28 +68,6 @@ function complete(options: GPT2Options): GPT2Config {
   return config;
 }
 
-/** A linear map with weight [in, out], as GPT-2's checkpoints hold it (the original code calls it a convolution of width 1). */
-export class Conv1D extends Module {
-  readonly weight: Parameter;
-  readonly bias: Parameter | undefined;
-
-  constructor(
-    inputSize: number,
-    outputSize: number,
-    { bias, standardDeviation }: { readonly bias: boolean; readonly standardDeviation: number },
-  ) {
-    super();
-    this.weight = new Parameter([inputSize, outputSize], { initializer: normal(standardDeviation) });
-    this.bias = bias ? new Parameter([outputSize], { initializer: zeros }) : undefined;
-  }
-
-  /** x [..., in] → [..., out] */
-  forward(x: Tensor): Tensor {
-    const y = matmul(x, this.weight);
-    return this.bias ? add(y, this.bias) : y;
-  }
-}
-
 /** Masked multi-head self-attention. */
 export class GPT2Attention extends Module {
   readonly cAttn: Conv1D;
@@ -102,8 +78,8 @@ export class GPT2Attention extends Module {
     super();
     const { nEmbd, nLayer, bias, initializerRange } = config;
     this.#config = config;
-    this.cAttn = new Conv1D(nEmbd, 3 * nEmbd, { bias, standardDeviation: initializerRange });
-    this.cProj = new Conv1D(nEmbd, nEmbd, { bias, standardDeviation: initializerRange / Math.sqrt(2 * nLayer) });
+    this.cAttn = new Conv1D(nEmbd, 3 * nEmbd, { bias, initializer: normal(initializerRange) });
+    this.cProj = new Conv1D(nEmbd, nEmbd, { bias, initializer: scaledNormal(initializerRange, nLayer) });
   }
 
   /** x [batch, seq, nEmbd] → [batch, seq, nEmbd] */
@@ -124,8 +100,8 @@ export class GPT2MLP extends Module {
 
   constructor({ nEmbd, nInner, nLayer, bias, initializerRange, residPdrop }: GPT2Config) {
     super();
-    this.cFc = new Conv1D(nEmbd, nInner, { bias, standardDeviation: initializerRange });
-    this.cProj = new Conv1D(nInner, nEmbd, { bias, standardDeviation: initializerRange / Math.sqrt(2 * nLayer) });
+    this.cFc = new Conv1D(nEmbd, nInner, { bias, initializer: normal(initializerRange) });
+    this.cProj = new Conv1D(nInner, nEmbd, { bias, initializer: scaledNormal(initializerRange, nLayer) });
     this.#dropout = residPdrop;
   }
 

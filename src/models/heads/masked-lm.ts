@@ -49,7 +49,7 @@ export class MaskedLM extends Model {
   /** hidden [..., hidden] → logits [..., vocab] */
   logits(hidden: Tensor): Tensor {
     const transformed = this.norm.forward(activations[this.#activation](this.transform.forward(hidden)));
-    return linearLogits(transformed, { weight: this.backbone.tokenEmbeddings.weight, bias: this.outputBias });
+    return linearLogits(transformed, this.backbone.tokenEmbeddings, { bias: this.outputBias });
   }
 
   /** ids [batch, seq] → logits [batch, seq, vocab]: which token stands at each position */

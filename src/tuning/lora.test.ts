@@ -1,0 +1,391 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
+import { referenceEngine } from "../engine/reference/engine.js";
+import { grad, type HostArray, type Parameter, square, sum, type Tensor, toNumbers, type Variable } from "../graph/index.js";
+import { CausalLM } from "../models/causal-lm.js";
+import { GPT2 } from "../models/decoders/gpt2.js";
+import { loadModel, saveModel } from "../models/index.js";
+import { Conv2d } from "../nn/conv.js";
+import { Module } from "../nn/module.js";
+import { AdamW } from "../optim/adamw.js";
+import { compile } from "../program/compile.js";
+import { float32, int32 } from "../program/signature.js";
+import { type Adapter, applyTuning, loadAdapter, lora, tuningSettings, withoutAdapters } from "./index.js";
+import type { Lora } from "./lora.js";
+
+const engine = referenceEngine();
+const folder = mkdtempSync(join(tmpdir(), "tsumiki-lora-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const golden = (path: string) => fileURLToPath(new URL(`../../reference/golden/lora/${path}`, import.meta.url));
+const tensorsOf = (path: string) => decodeSafetensors(readFileSync(path)).tensors;
+
+const signature = { ids: int32("batch", "seq"), labels: int32("batch", "seq") };
+
+async function modelOf(name: string): Promise<CausalLM> {
+  const model = await loadModel(golden(`${name}/base`));
+  if (!(model instanceof CausalLM)) throw new Error("no language model");
+  return model;
+}
+
+function difference(actual: HostArray, expected: HostArray | undefined): number {
+  if (!expected) throw new Error("nothing to compare with");
+  expect(actual.shape).toEqual(expected.shape);
+  const target = toNumbers(expected);
+  return toNumbers(actual).reduce((most, value, i) => Math.max(most, Math.abs(value - (target[i] as number))), 0);
+}
+
+/** The variables behind the tensors of an adapter's file. */
+const factorsOf = (adapter: Adapter) =>
+  new Map([...adapter.files({}).tensors].filter((entry): entry is [string, Parameter] => "version" in entry[1]));
+
+const valuesOf = async (variables: ReadonlyMap<string, Variable>) =>
+  new Map(await Promise.all([...variables].map(async ([name, variable]) => [name, (await variable.read()).data] as const)));
+
+describe.each(["gpt2", "llama", "tied", "tied-head"])("peft's adapter of %s", async (name) => {
+  const expected = tensorsOf(golden(`${name}/expected.safetensors`));
+  const batch = { ids: expected.get("ids") as HostArray<"int32">, labels: expected.get("labels") as HostArray<"int32"> };
+  const model = await modelOf(name);
+  const names = [...model.variables().keys()];
+  const adapter = await loadAdapter(model, golden(`${name}/adapter`));
+
+  it("gives peft's logits, loss and gradients", async () => {
+    const factors = factorsOf(adapter);
+    await using program = compile(
+      ({ ids, labels }) => {
+        const loss = model.loss(ids, labels);
+        const gradients = grad(loss, [...factors.values()]);
+        return {
+          loss,
+          logits: model.forward(ids),
+          base: adapter.without(() => model.forward(ids)),
+          reference: withoutAdapters(() => model.forward(ids)),
+          ...Object.fromEntries([...factors.keys()].map((factor, i) => [factor, gradients[i] as Tensor])),
+        };
+      },
+      signature,
+      { engine, specialize: true },
+    );
+    const results: Readonly<Record<string, HostArray>> = await program(batch);
+    for (const result of ["logits", "loss"])
+      expect(difference(results[result] as HostArray, expected.get(result)), result).toBeLessThan(1e-5);
+    for (const result of ["base", "reference"])
+      expect(difference(results[result] as HostArray, expected.get("logits.base")), result).toBeLessThan(1e-5);
+    expect(factors.size).toBeGreaterThan(2);
+    for (const factor of factors.keys())
+      expect(difference(results[factor] as HostArray, expected.get(`gradient.${factor}`)), factor).toBeLessThan(1e-5);
+  });
+
+  it("computes losses in chunks, in training, as in one piece", async () => {
+    const factors = factorsOf(adapter);
+    await using program = compile(
+      ({ ids, labels }) => {
+        const loss = model.loss(ids, labels);
+        return Object.fromEntries([
+          ["loss", loss],
+          ...grad(loss, [...factors.values()]).map((g, i) => [[...factors.keys()][i], g]),
+        ]);
+      },
+      signature,
+      { engine, specialize: true, training: true },
+    );
+    const results = (await program(batch)) as Readonly<Record<string, HostArray>>;
+    expect(difference(results.loss as HostArray, expected.get("loss"))).toBeLessThan(1e-5);
+    for (const factor of factors.keys())
+      expect(difference(results[factor] as HostArray, expected.get(`gradient.${factor}`)), factor).toBeLessThan(1e-5);
+  });
+
+  it("leaves the model's own variables and names alone", () => {
+    expect([...model.variables().keys()]).toEqual(names);
+    expect([...model.parameters().values()].some(({ trainable }) => trainable)).toBe(false);
+    expect([...adapter.parameters().values()].every(({ trainable }) => trainable)).toBe(true);
+    expect(adapter.parameters().size).toBe(factorsOf(adapter).size);
+  });
+
+  it("is written as peft wrote it", async () => {
+    const directory = join(folder, name);
+    await adapter.save(directory, { base: "org/base" });
+    const [ours, theirs] = [directory, golden(`${name}/adapter`)].map((path) =>
+      tensorsOf(join(path, "adapter_model.safetensors")),
+    );
+    const adapters = [...(theirs as typeof expected)].filter(([tensor]) => !tensor.includes("base_layer"));
+    expect([...(ours as typeof expected).keys()].sort()).toEqual(adapters.map(([tensor]) => tensor).sort());
+    for (const [tensor, value] of adapters) expect(ours?.get(tensor)?.data, tensor).toEqual(value.data);
+    const [written, read] = [directory, golden(`${name}/adapter`)].map(
+      (path) => JSON.parse(readFileSync(join(path, "adapter_config.json"), "utf8")) as Record<string, unknown>,
+    );
+    for (const field of [
+      "peft_type",
+      "task_type",
+      "r",
+      "lora_alpha",
+      "use_rslora",
+      "fan_in_fan_out",
+      "ensure_weight_tying",
+      "bias",
+    ])
+      expect(written?.[field], field).toEqual(read?.[field]);
+    expect(written?.base_model_name_or_path).toBe("org/base");
+    const again = await loadAdapter(await modelOf(name), directory);
+    expect(await valuesOf(again.variables())).toEqual(await valuesOf(adapter.variables()));
+    expect((again as Lora).targets.map(({ rank, alpha }) => [rank, alpha])).toEqual(
+      (adapter as Lora).targets.map(({ rank, alpha }) => [rank, alpha]),
+    );
+  });
+
+  it("is no part of what saveModel writes", async () => {
+    const directory = join(folder, `${name}-base`);
+    await saveModel(model, directory);
+    const [saved, base] = [directory, golden(`${name}/base`)].map((path) => tensorsOf(join(path, "model.safetensors")));
+    expect([...(saved as typeof expected).keys()].sort()).toEqual([...(base as typeof expected).keys()].sort());
+    for (const [tensor, value] of base as typeof expected) expect(saved?.get(tensor)?.data, tensor).toEqual(value.data);
+  });
+
+  it("merged is the same as unmerged, and unmerged again the model is what it was", async () => {
+    await using program = compile(
+      ({ ids }) => ({ logits: model.forward(ids) }),
+      { ids: signature.ids },
+      { engine, frozen: true },
+    );
+    const logits = async () => (await program({ ids: batch.ids })).logits;
+    expect(difference(await logits(), expected.get("logits"))).toBeLessThan(1e-5);
+    const before = await valuesOf(model.variables());
+    if (["tied-head", "gpt2"].includes(name)) {
+      await expect(adapter.merge(engine)).rejects.toThrow(/(lmHead|wte) shares its weight with another layer.*ensureWeightTying/);
+      expect(await valuesOf(model.variables())).toEqual(before);
+    } else {
+      await adapter.merge(engine);
+      expect(await valuesOf(model.variables())).not.toEqual(before);
+      expect(difference(await logits(), expected.get("logits"))).toBeLessThan(1e-5);
+      expect(() => new AdamW(adapter)).toThrow(/all are frozen/);
+      expect(() => adapter.detach()).toThrow(/merged/);
+      adapter.unmerge();
+      expect(await valuesOf(model.variables())).toEqual(before);
+      expect(difference(await logits(), expected.get("logits"))).toBeLessThan(1e-5);
+    }
+    adapter.enabled = false;
+    expect(difference(await logits(), expected.get("logits.base"))).toBeLessThan(1e-5);
+    adapter.enabled = true;
+    expect(difference(await logits(), expected.get("logits"))).toBeLessThan(1e-5);
+    adapter.detach();
+    expect(difference(await logits(), expected.get("logits.base"))).toBeLessThan(1e-5);
+    expect([...model.parameters().values()].every(({ trainable }) => trainable)).toBe(true);
+  });
+});
+
+it("of a convolution agrees with peft", async () => {
+  const expected = tensorsOf(golden("conv.safetensors"));
+  class Net extends Module {
+    readonly conv = new Conv2d(3, 4, { kernel: [3, 2], stride: 2, padding: 1 });
+    forward(x: Tensor): Tensor {
+      return this.conv.forward(x);
+    }
+  }
+  const net = new Net();
+  net.conv.weight.write(expected.get("weight") as HostArray);
+  net.conv.bias?.write(expected.get("bias") as HostArray);
+  const adapter = lora(net, { rank: 2, alpha: 3, targets: /conv/ });
+  const [a, b] = [...adapter.parameters().values()] as [Parameter, Parameter];
+  a.write(expected.get("a") as HostArray);
+  b.write(expected.get("b") as HostArray);
+  await using program = compile(
+    ({ x }) => {
+      const y = net.forward(x);
+      const [ofA, ofB] = grad(sum(square(y)), [a, b]) as readonly [Tensor, Tensor];
+      return { y, ofA, ofB };
+    },
+    { x: float32("batch", 3, 6, 5) },
+    { engine },
+  );
+  const feeds = { x: expected.get("x") as HostArray<"float32"> };
+  const { y, ofA, ofB } = await program(feeds);
+  expect(difference(y, expected.get("y"))).toBeLessThan(1e-5);
+  expect(difference(ofA, expected.get("gradient.a"))).toBeLessThan(1e-4);
+  expect(difference(ofB, expected.get("gradient.b"))).toBeLessThan(1e-4);
+  await adapter.merge(engine);
+  expect(difference(await net.conv.weight.read(), expected.get("merged"))).toBeLessThan(1e-6);
+  expect(difference((await program(feeds)).y, expected.get("y"))).toBeLessThan(1e-5);
+});
+
+describe("training an adapter", () => {
+  const tiny = () => new GPT2({ vocabSize: 11, nEmbd: 8, nLayer: 1, nHead: 2, nPositions: 16 }).initialize(3);
+  const batch = { ids: [[1, 2, 3, 4]], labels: [[2, 3, 4, 5]] };
+
+  it("begins at the model itself, moves the adapter alone, and keeps gradients and state of nothing else", async () => {
+    const model = tiny();
+    const before = await valuesOf(model.variables());
+    const adapter = lora(model, { rank: 2, alpha: 8, dropout: 0.25, targets: ["cAttn", "c_proj"] });
+    const optimizer = new AdamW(adapter, { flat: false });
+    const states = [...optimizer.variables().keys()].filter((name) => name.startsWith("firstMoment"));
+    expect(states).toHaveLength(adapter.parameters().size);
+    await using step = compile(
+      ({ ids, labels }) => {
+        const loss = model.loss(ids, labels);
+        optimizer.update(loss, { learningRate: 0.05 });
+        return { loss };
+      },
+      signature,
+      { engine },
+    );
+    await using base = compile(
+      ({ ids, labels }) => ({ loss: model.loss(ids, labels), plain: adapter.without(() => model.loss(ids, labels)) }),
+      signature,
+      { engine },
+    );
+    const { loss, plain } = await base(batch);
+    expect(loss.item()).toBe(plain.item());
+    expect(step.names.filter((name) => name.startsWith("gradient."))).toHaveLength(adapter.parameters().size);
+    expect(step.toString()).toMatch(/h\.0\.attn\.cAttn\.lora/); // dropout before the low-rank path
+    for (let i = 0; i < 12; i++) await step(batch);
+    const after = await base(batch);
+    expect(after.loss.item()).toBeLessThan(loss.item() - 0.1);
+    expect(after.plain.item()).toBe(plain.item());
+    expect(await valuesOf(model.variables())).toEqual(before);
+  });
+
+  it("does not compute what no parameter needs: the chunks of a frozen head have no gradient by its weight", async () => {
+    const model = tiny();
+    lora(model, { targets: ["cAttn"] });
+    const long = { ids: [Array(16).fill(1)], labels: [Array(16).fill(2)] };
+    const rows = Array(40).fill(long.ids[0]) as number[][]; // 640 rows: two chunks
+    const products = async (frozen: boolean) => {
+      model.wte.weight.trainable = !frozen;
+      const program = compile(
+        ({ ids, labels }) => {
+          const loss = model.loss(ids, labels);
+          return { gradient: grad(loss, [model.h[0]?.ln1.weight as Parameter])[0] as Tensor };
+        },
+        signature,
+        { engine, training: true, specialize: true },
+      );
+      const { graph } = await program.capture({ ids: rows, labels: rows });
+      const { nodesOf } = await import("../graph/graph.js");
+      return nodesOf(graph.outputs.values()).filter(({ op }) => op.name === "matmul").length;
+    };
+    expect(await products(true)).toBeLessThan(await products(false));
+  });
+
+  it("stacks, and gives back to training only what the last adapter lets go", async () => {
+    const model = tiny();
+    model.wpe.weight.trainable = false;
+    const [first, second] = [lora(model, { targets: "cAttn" }), lora(model, { targets: "/(cAttn|cFc)$/", seed: 5 })];
+    await using program = compile(({ ids }) => ({ logits: model.forward(ids) }), { ids: signature.ids }, { engine });
+    const logits = async () => toNumbers((await program({ ids: batch.ids })).logits);
+    const base = await logits();
+    for (const adapter of [first, second])
+      for (const parameter of adapter.parameters().values()) {
+        const { shape } = parameter;
+        const data = new Float32Array(shape.reduce((a, b) => a * b, 1)).map((_, i) => Math.sin(i + shape.length) / 4);
+        parameter.write({ dtype: "float32", shape, data });
+      }
+    const both = await logits();
+    await first.merge(engine);
+    for (const [i, value] of (await logits()).entries()) expect(value).toBeCloseTo(both[i] as number, 5);
+    await second.merge(engine);
+    for (const [i, value] of (await logits()).entries()) expect(value).toBeCloseTo(both[i] as number, 5);
+    expect(() => first.unmerge()).toThrow(/has changed since the adapter was merged/);
+    second.unmerge();
+    first.unmerge();
+    first.detach();
+    expect(model.wte.weight.trainable).toBe(false);
+    second.detach();
+    expect(model.wte.weight.trainable).toBe(true);
+    expect(model.wpe.weight.trainable).toBe(false);
+    expect(await logits()).toEqual(base);
+  });
+
+  it("suspends an adapter only where it is traced", () => {
+    const adapter = lora(tiny());
+    for (const suspend of [() => adapter.without(() => 1), () => withoutAdapters(() => 1)])
+      expect(suspend).toThrow(/inside a compiled function.*enabled = false/);
+  });
+});
+
+describe("targets", () => {
+  const model = () => new GPT2({ vocabSize: 11, nEmbd: 8, nLayer: 2, nHead: 2, nPositions: 16 });
+  const pathsOf = (...parameters: Parameters<typeof lora>) => [...lora(...parameters).sites.keys()];
+
+  it.each([
+    ["all-linear", ["h.0.attn.cAttn", "h.0.attn.cProj", "h.0.mlp.cFc", "h.0.mlp.cProj"]],
+    [/mlp\.cProj$/, ["h.0.mlp.cProj"]],
+    [/mlp\.c_proj$/g, ["h.0.mlp.cProj"]],
+    ["/mlp\\.c/", ["h.0.mlp.cFc", "h.0.mlp.cProj"]],
+    ["cProj", ["h.0.attn.cProj", "h.0.mlp.cProj"]],
+    [
+      ["attn.c_proj", "wpe"],
+      ["wpe", "h.0.attn.cProj"],
+    ],
+    [
+      ["wte", "lm_head"],
+      ["wte", "lmHead"],
+    ],
+  ])("%s", (targets, paths) => {
+    expect(pathsOf(model(), { targets }).filter((path) => !path.includes("h.1"))).toEqual(paths);
+  });
+
+  it("of a tied pair are one where weights stay tied", () => {
+    for (const targets of ["wte", "lmHead"])
+      expect(pathsOf(model(), { targets: [targets, "cFc"], ensureWeightTying: true })).toEqual([
+        "wte",
+        "h.0.mlp.cFc",
+        "h.1.mlp.cFc",
+      ]);
+  });
+
+  it("that match nothing are refused, with what there is", () => {
+    expect(() => lora(model(), { targets: ["cAttn", "qProj"] })).toThrow(/"qProj".*wte, wpe, cAttn, cProj, cFc, lmHead/);
+    expect(() => lora(model(), { targets: "Attn" })).toThrow(/matches "Attn"/);
+    expect(() => lora(model(), { rank: 0 })).toThrow(/rank of at least 1, but 0/);
+    expect(() => lora(model(), { dropout: 1 })).toThrow(/probability/);
+  });
+
+  it("come from recipes", () => {
+    const tuned = model();
+    const adapter = applyTuning(tuned, tuningSettings().parse({ method: "lora", rank: 2, targets: "/c_attn/" }), { seed: 7 });
+    expect([...adapter.parameters().keys()]).toEqual(
+      [0, 1].flatMap((i) => ["a", "b"].map((f) => `sites.h.${i}.attn.cAttn.${f}`)),
+    );
+    expect(() => applyTuning(tuned, { method: "lora", ranks: 2 }, { seed: 7 })).toThrow(/Tuning with lora:[\s\S]*ranks/);
+    expect(() => applyTuning(tuned, { method: "magic" }, { seed: 7 })).toThrow(/no tuning method "magic"; there are .*lora/);
+    expect(tuningSettings().safeParse({ method: "lora", rank: 0 }).success).toBe(false);
+  });
+});
+
+describe("foreign adapters are refused, and the model is as it was", () => {
+  const changed = (name: string, change: (config: Record<string, unknown>) => void): string => {
+    const directory = mkdtempSync(join(folder, "changed-"));
+    cpSync(golden(`${name}/adapter`), directory, { recursive: true });
+    const path = join(directory, "adapter_config.json");
+    const config = JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
+    change(config);
+    writeFileSync(path, JSON.stringify(config));
+    return directory;
+  };
+
+  it.each<[string, (config: Record<string, unknown>) => void, RegExp]>([
+    ["settings", (c) => Object.assign(c, { use_dora: true, bias: "all" }), /use_dora true, bias "all"/],
+    ["methods", (c) => Object.assign(c, { peft_type: "VERA" }), /peft_type "VERA"/],
+    ["numbers", (c) => Object.assign(c, { r: "three" }), /r of the adapter's configuration should be a number, but is "three"/],
+  ])("for %s that are not supported", async (_, change, message) => {
+    await expect(loadAdapter(await modelOf("gpt2"), changed("gpt2", change))).rejects.toThrow(message);
+  });
+
+  it("for tensors of another model, other embeddings, or no adapter at all", async () => {
+    const model = await modelOf("tied");
+    await expect(loadAdapter(model, golden("gpt2/adapter"))).rejects.toThrow(/no module: base_model\.model\.transformer/);
+    const other = (await modelOf("tied")).initialize(1);
+    const embedding = other.variables().get("embedTokens.weight") as Variable;
+    const value = await embedding.read();
+    (value.data as Float32Array)[3] = 9;
+    embedding.write(value);
+    await expect(loadAdapter(other, golden("tied/adapter"))).rejects.toThrow(
+      /(embed_tokens|lm_head)\.base_layer\.weight.*differs/,
+    );
+    expect([...other.parameters().values()].every(({ trainable }) => trainable)).toBe(true);
+    await expect(loadAdapter(model, folder)).rejects.toThrow(/not a saved adapter/);
+  });
+});
