@@ -4,6 +4,7 @@ import "./methods.js";
 
 export { barrier } from "./barrier.js";
 export { checkpoint } from "./checkpoint.js";
+export { cond } from "./cond.js";
 export { customGradient, stopGradient } from "./custom-gradient.js";
 export {
   addDims,
@@ -58,8 +59,10 @@ export {
 export * from "./ops/index.js";
 export { printGraph } from "./print.js";
 export { type NamedRandom, namedRandom } from "./random.js";
+export { categorical, type GumbelSoftmaxOptions, gumbel, gumbelSoftmax } from "./sampling.js";
 export { scan } from "./scan.js";
 export type { SizeRequirement } from "./size-requirement.js";
+export { roundStraightThrough, straightThrough } from "./straight-through.js";
 export { type Node, Tensor } from "./tensor.js";
 export { currentScope, isFetched, isTraining, named, withTraining } from "./trace.js";
 export { type Initializer, Parameter, Variable, type VariableOptions } from "./variable.js";

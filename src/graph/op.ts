@@ -5,7 +5,7 @@
 
 import { ArgumentError, DTypeError, ShapeError, TsumikiError } from "../errors.js";
 import type { Dim, Shape } from "./dim.js";
-import type { DType } from "./dtype.js";
+import { type DType, isFloat, isInteger } from "./dtype.js";
 import type { ExampleMaker, OpExample } from "./example.js";
 import type { OnnxBuilder, OnnxValue } from "./onnx-face.js";
 import { checkRequirements, type SizeRequirement } from "./size-requirement.js";
@@ -83,7 +83,7 @@ interface OpFaces<A> {
   /** How many tensors the operator takes; a list when some may be left out; omitted when any number is fine. */
   readonly arity?: number | readonly number[];
   /** Element types that the tensors may have; all must have the same one unless `mixed`. Default: any, the same. */
-  readonly accepts?: "float" | "number" | "bool" | "any" | "mixed";
+  readonly accepts?: "float" | "integer" | "number" | "bool" | "any" | "mixed";
   readonly traits?: OpTraits;
   /** Element types of the outputs. Default: that of the first input. */
   dtype?(inputs: Operands<Tensor>, attributes: A): DType | readonly DType[];
@@ -230,13 +230,18 @@ function checkOperands(spec: Pick<OpFaces<never>, "arity" | "accepts">, inputs: 
       throw new DTypeError(
         `takes tensors of one dtype, but ${first.dtype} and ${input.dtype} were given; use \`cast\` on one of them`,
       );
-    const float = input.dtype.startsWith("float") || input.dtype === "bfloat16";
-    const fits =
-      accepts === "any" || (accepts === "float" ? float : accepts === "bool" ? input.dtype === "bool" : input.dtype !== "bool");
-    if (!fits)
+    if (!fits[accepts](input.dtype))
       throw new DTypeError(`takes ${accepts === "bool" ? "bool" : `${accepts}s`}, but ${input.dtype} was given; use \`cast\``);
   }
 }
+
+const fits: Readonly<Record<Exclude<NonNullable<OpFaces<never>["accepts"]>, "mixed">, (dtype: DType) => boolean>> = {
+  any: () => true,
+  float: isFloat,
+  integer: isInteger,
+  number: (dtype) => dtype !== "bool",
+  bool: (dtype) => dtype === "bool",
+};
 
 const describeValue = (value: unknown): string =>
   value === null || typeof value !== "object" ? String(value) : `a ${value.constructor?.name ?? "plain"} object`;

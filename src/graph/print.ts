@@ -5,7 +5,7 @@ import { type Graph, nodesOf } from "./graph.js";
 import { elementCount, type HostArray, toNumbers } from "./host-array.js";
 import { constantOp, constantValue, type Distribution, noiseOp } from "./leaves.js";
 import { isScanBody, type ScanBody } from "./scan-body.js";
-import { type Attributes, type Node, Tensor } from "./tensor.js";
+import { type Attributes, dependenciesOf, type Node, Tensor } from "./tensor.js";
 import { Variable } from "./variable.js";
 
 /** Constants with more elements than this are abbreviated. */
@@ -61,7 +61,7 @@ class Printer {
   }
 
   #operations(nodes: readonly Node[], results: readonly Tensor[], indent: string): void {
-    const read = new Set([...nodes.flatMap(({ inputs }) => inputs), ...results]);
+    const read = new Set([...nodes.flatMap(dependenciesOf), ...results]);
     for (const node of nodes) {
       if (node.op.leaf) continue;
       const operands = node.inputs.map((tensor) => this.#name(tensor));

@@ -1,6 +1,6 @@
 /** The loop inside a graph. (JavaScript loops unroll while tracing: each step becomes nodes of its own.) */
 
-import { ArgumentError, DTypeError, ShapeError, TsumikiError } from "../errors.js";
+import { ArgumentError, DTypeError, ShapeError } from "../errors.js";
 import { type Dim, formatShape, type Shape, sameDim, sameShape } from "./dim.js";
 import { isFloat } from "./dtype.js";
 import type { ExampleMaker } from "./example.js";
@@ -21,7 +21,7 @@ import {
 } from "./scan-body.js";
 import { writeScan } from "./scan-onnx.js";
 import { nodeIdMark, type Tensor } from "./tensor.js";
-import { currentTrace } from "./trace.js";
+import { assignedSince, currentTrace } from "./trace.js";
 
 const scanOp = defineOp<ScanAttributes>({
   name: "scan",
@@ -244,15 +244,10 @@ export function scan<
 function traceNotes(): { namedSince(): readonly (readonly [string, Tensor])[] } {
   const trace = currentTrace();
   const named = new Set(trace?.named.keys());
-  const updates = new Map(trace?.updates);
+  const assigned = assignedSince("scan");
   return {
     namedSince() {
-      for (const [variable, value] of trace?.updates ?? [])
-        if (updates.get(variable) !== value)
-          throw new TsumikiError(
-            "TRACE",
-            `${variable.describe()} was assigned inside a scan, once for each step. Carry its value through the steps and assign the last one.`,
-          );
+      assigned.check("That would be once for each step: carry its value through the steps and assign the last one.");
       return [...(trace?.named ?? [])].filter(([name]) => !named.has(name));
     },
   };

@@ -121,6 +121,18 @@ export function named<T extends Tensor>(name: string, value: T): T {
   return value;
 }
 
+/** Notices variables that are assigned from now on, where that has no meaning. */
+export function assignedSince(where: string): { check(advice: string): void } {
+  const before = new Map(current?.updates);
+  return {
+    check(advice) {
+      for (const [variable, value] of current?.updates ?? [])
+        if (before.get(variable) !== value)
+          throw new TsumikiError("TRACE", `${variable.describe()} was assigned inside a ${where}. ${advice}`);
+    },
+  };
+}
+
 /** Whether the caller asked for this value: fused and blockwise forms then give way to one in which it exists whole. */
 export const isFetched = (name: string): boolean => current?.wants(join(currentScope(), name)) ?? false;
 

@@ -260,6 +260,12 @@ export const sigmoid = defineUnary({
 export const softplus = defineUnary({
   name: "softplus",
   gradient: (x, _y, dy) => mul(dy, sigmoid(x)),
-  onnx: "Softplus",
+  // ONNX Runtime has it for float32 alone; float64 is exact enough by its definition.
+  onnx: (node, [x], { inputs }) => {
+    const { dtype } = inputs[0] as Tensor;
+    if (dtype !== "float64") return node("Softplus", [x]);
+    const rest = node("Exp", [node("Neg", [node("Abs", [x])])]);
+    return node("Add", [node("Max", [x, node.scalar(dtype, 0)]), node("Log", [node("Add", [rest, node.scalar(dtype, 1)])])]);
+  },
   value: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
 });

@@ -94,4 +94,14 @@ const finite = defineUnary({
   value: (x) => Number(Number.isFinite(x)),
 });
 
+/** Whether each element of a float is infinite, with either sign. */
+export const isInf = defineUnary({
+  name: "isInf",
+  dtype: "bool",
+  gradient: "nonDifferentiable",
+  onnx: (node, [x], { inputs }) =>
+    node("Equal", [node("Abs", [x]), node.scalar((inputs[0] as Tensor).dtype, Number.POSITIVE_INFINITY)]),
+  value: (x) => Number(Math.abs(x) === Number.POSITIVE_INFINITY),
+});
+
 export { finite as isFinite, nan as isNaN };

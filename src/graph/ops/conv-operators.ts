@@ -97,6 +97,17 @@ const convOp = defineOp<ConvAttributes>({
       },
       empty: false,
     },
+    {
+      inputs: [make.float(["n", 2, "d", 3, 4]), make.float([2, 2, 2, 3, 2])],
+      attributes: {
+        stride: [1, 2, 1],
+        padBefore: [1, 0, 0],
+        padAfter: [0, 0, 1],
+        dilation: [1, 1, 2],
+        groups: 1,
+      },
+      atLeast: 1,
+    },
   ],
 });
 

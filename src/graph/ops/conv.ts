@@ -1,4 +1,4 @@
-/** Convolution over one or two spatial axes, and its transpose. "Convolution" is cross-correlation, as everywhere in deep learning. */
+/** Convolution over one to three spatial axes, and its transpose. "Convolution" is cross-correlation, as everywhere in deep learning. */
 
 import { ArgumentError, ShapeError } from "../../errors.js";
 import { addDims, type Dim, sameDim, subDims } from "../dim.js";
@@ -24,6 +24,10 @@ export const conv1d = (x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOp
 export const conv2d = (x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor =>
   convolve("conv2d", 2, x, weight, bias, options);
 
+/** The same over three spatial axes: x [batch, channels, depth, height, width]. */
+export const conv3d = (x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor =>
+  convolve("conv3d", 3, x, weight, bias, options);
+
 function convolve(name: string, axes: number, x: Tensor, weight: Tensor, bias: Tensor | undefined, options: ConvOptions): Tensor {
   checkRank(name, axes, x);
   checkRank(name, axes, weight, "the weight", "output and input channels");
@@ -47,6 +51,10 @@ export const convTranspose1d = (x: Tensor, weight: Tensor, bias?: Tensor, option
 /** The same over two spatial axes. */
 export const convTranspose2d = (x: Tensor, weight: Tensor, bias?: Tensor, options: ConvTransposeOptions = {}): Tensor =>
   convolveTransposed("convTranspose2d", 2, x, weight, bias, options);
+
+/** The same over three spatial axes. */
+export const convTranspose3d = (x: Tensor, weight: Tensor, bias?: Tensor, options: ConvTransposeOptions = {}): Tensor =>
+  convolveTransposed("convTranspose3d", 3, x, weight, bias, options);
 
 function convolveTransposed(
   name: string,

@@ -46,7 +46,7 @@ export const isZero = (x: Tensor): boolean => uniformValue(x) === 0;
 interface UnarySpec {
   readonly name: string;
   readonly gentle?: true;
-  readonly accepts?: "float" | "number" | "bool" | "any";
+  readonly accepts?: "float" | "integer" | "number" | "bool" | "any";
   readonly dtype?: DType;
   /** dx from the operand x, the result y and the gradient dy. */
   readonly gradient: "nonDifferentiable" | ((x: Tensor, y: Tensor, dy: Tensor) => Tensor);
@@ -84,7 +84,7 @@ export interface BinarySpec {
   readonly name: string;
   readonly gentle?: true;
   readonly neutral?: OpTraits["neutral"];
-  readonly accepts?: "float" | "number" | "bool" | "any";
+  readonly accepts?: "float" | "integer" | "number" | "bool" | "any";
   readonly dtype?: DType;
   /** Gradients of both operands before broadcasting is undone; `undefined` for an operand that is a constant. */
   readonly gradient:

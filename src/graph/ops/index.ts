@@ -1,13 +1,18 @@
 /** All families of operators. Importing this file registers every operator. */
 
 export * from "./activation.js";
+export * from "./adaptive-pool.js";
 export * from "./arithmetic.js";
+export * from "./bits.js";
 export * from "./cast.js";
 export * from "./compare.js";
 export * from "./conv.js";
 export * from "./cumulative.js";
+export * from "./dynamic-slice.js";
 export * from "./einsum.js";
+export * from "./elementary.js";
 export * from "./fill.js";
+export * from "./grid-sample.js";
 export * from "./indexing.js";
 export * from "./loss.js";
 export * from "./matmul.js";
@@ -17,9 +22,15 @@ export * from "./pool.js";
 export * from "./range.js";
 export * from "./rearrange.js";
 export * from "./reduce.js";
+export * from "./regression-loss.js";
+export * from "./resize.js";
+export * from "./roll.js";
 export * from "./rope.js";
+export * from "./scatter.js";
 export * from "./select.js";
 export * from "./shape.js";
 export * from "./shape-slice.js";
 export * from "./softmax.js";
+export * from "./sort.js";
 export * from "./topk.js";
+export * from "./unfold.js";

@@ -5,21 +5,21 @@
 
 import { DTypeError, ShapeError } from "../../errors.js";
 import { type Dim, formatShape, normalizeAxis, productOf, type Shape, sameDim, sameShape } from "../dim.js";
-import { onnxDType } from "../dtype.js";
+import { type DType, onnxDType } from "../dtype.js";
 import type { ExampleMaker, ExampleOperand, ExampleSize } from "../example.js";
-import type { OnnxValue } from "../onnx-face.js";
+import type { OnnxBuilder, OnnxValue } from "../onnx-face.js";
 import { defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
 import { zerosLike } from "./fill.js";
 import { forEachIndex, generate, offsetOf, sizeOf, stridesOf } from "./reference-math.js";
 import { moveAxis } from "./shape.js";
 
-function checkIndices(indices: Tensor): void {
+export function checkIndices(indices: Tensor): void {
   if (indices.dtype !== "int32" && indices.dtype !== "int64")
     throw new DTypeError(`indices must be int32 or int64, but they are ${indices.dtype}; use \`cast\``);
 }
 
-function checkUpdates(x: Tensor, updates: Tensor, shape: Shape): void {
+export function checkUpdates(x: Tensor, updates: Tensor, shape: Shape): void {
   if (updates.dtype !== x.dtype)
     throw new DTypeError(`the updates must be ${x.dtype} like x, but they are ${updates.dtype}; use \`cast\``);
   if (!sameShape(updates.shape, shape))
@@ -30,6 +30,18 @@ const int32Indices = (make: ExampleMaker, sizes: readonly ExampleSize[], high: E
   ...make.integer(sizes, { high }),
   dtype: "int32",
 });
+
+/** The updates of narrow floats are added in float32: sums lose less, and engines lack them. */
+const inWide = (
+  node: OnnxBuilder,
+  dtype: DType,
+  [x, updates]: readonly [OnnxValue, OnnxValue],
+  add: (x: OnnxValue, updates: OnnxValue) => OnnxValue,
+): OnnxValue => {
+  if (dtype !== "float16" && dtype !== "bfloat16") return add(x, updates);
+  const wide = (value: OnnxValue) => node("Cast", [value], { to: onnxDType("float32") });
+  return node("Cast", [add(wide(x), wide(updates))], { to: onnxDType(dtype) });
+};
 
 const gatherOp = defineOp<{ readonly axis: number }>({
   name: "gather",
@@ -92,14 +104,13 @@ const scatterAddOp = defineOp({
       sameShape(from, to) ? value : node("Reshape", [value, node.dims(to)], { allowzero: 1 });
     const rows = reshaped(node("Cast", [indices], { to: onnxDType("int32") }), indexShape, [count, 1]);
     const matrix: Shape = [target.shape[0] as Dim, row];
-    const sums = node(
-      "ScatterElements",
-      [
-        reshaped(x, target.shape, matrix),
-        node("Expand", [rows, node.dims([count, row])]),
-        reshaped(updates, [...indexShape, ...target.shape.slice(1)], [count, row]),
-      ],
-      { axis: 0, reduction: "add" },
+    const places = node("Expand", [rows, node.dims([count, row])]);
+    const flat = [
+      reshaped(x, target.shape, matrix),
+      reshaped(updates, [...indexShape, ...target.shape.slice(1)], [count, row]),
+    ] as const;
+    const sums = inWide(node, target.dtype, flat, (to, added) =>
+      node("ScatterElements", [to, places, added], { axis: 0, reduction: "add" }),
     );
     return reshaped(sums, matrix, target.shape);
   },
@@ -130,7 +141,7 @@ export function scatterAdd(x: Tensor, indices: Tensor, updates: Tensor, axis = 0
 }
 
 /** Indices select within one axis, so every other size is that of x. */
-function checkAlong(x: Tensor, indices: Tensor, axis: number): void {
+export function checkAlong(x: Tensor, indices: Tensor, axis: number): void {
   checkIndices(indices);
   if (indices.rank !== x.rank || !x.shape.every((dim, i) => i === axis || sameDim(dim, indices.shape[i] as Dim)))
     throw new ShapeError(
@@ -183,8 +194,10 @@ const scatterAddAlongOp = defineOp<{ readonly axis: number }>({
     return x.shape;
   },
   vjp: ({ inputs: [, indices], gradients: [dy], attributes: { axis } }) => [dy, undefined, takeAlong(dy, indices, axis)],
-  onnx: (node, [x, indices, updates], { attributes: { axis } }) =>
-    node("ScatterElements", [x, indices, updates], { axis, reduction: "add" }),
+  onnx: (node, [x, indices, updates], { inputs, attributes: { axis } }) =>
+    inWide(node, (inputs[0] as Tensor).dtype, [x, updates], (to, added) =>
+      node("ScatterElements", [to, indices, added], { axis, reduction: "add" }),
+    ),
   reference([x, indices, updates], { axis }) {
     const data = x.data.slice();
     const strides = stridesOf(x.shape);

@@ -9,9 +9,9 @@ import { onnxDType } from "../dtype.js";
 import type { OnnxValue } from "../onnx-face.js";
 import { defineOp, type ReferenceArray } from "../op.js";
 import type { Tensor } from "../tensor.js";
-import { add, mul, sub } from "./arithmetic.js";
+import { add, mul, reciprocal, sqrt, sub } from "./arithmetic.js";
 import { isZero, unbroadcast } from "./elementwise.js";
-import { divideByCount, mean } from "./reduce.js";
+import { divideByCount, mean, variance } from "./reduce.js";
 import { fold } from "./reduction.js";
 import { map, zip } from "./reference-math.js";
 import { reshape } from "./shape.js";
@@ -175,8 +175,61 @@ export function groupNorm(
   if (size === undefined)
     throw new ArgumentError(`groupNorm: ${String(channels)} channels cannot be divided into ${groups} equal groups.`);
   const normalized = layerNorm(reshape(x, [batch, groups, mulDims(size, ...positions)]), undefined, undefined, { epsilon });
-  const perChannel = (parameter: Tensor) => reshape(parameter, [channels, ...positions.map(() => 1)]);
-  const y = reshape(normalized, x.shape);
-  const scaled = weight ? mul(y, perChannel(weight)) : y;
-  return bias ? add(scaled, perChannel(bias)) : scaled;
+  return perChannel(reshape(normalized, x.shape), weight, bias);
+}
+
+/**
+ * Instance normalization (Ulyanov, Vedaldi & Lempitsky 2016): each channel of each example over its positions. x [batch, channels,
+ * ...spatial], weight and bias [channels] → the shape of x.
+ */
+export function instanceNorm(x: Tensor, weight?: Tensor, bias?: Tensor, { epsilon = 1e-5 }: NormOptions = {}): Tensor {
+  const [batch, channels, ...positions] = x.shape;
+  if (batch === undefined || channels === undefined || positions.length === 0)
+    throw new ShapeError(`instanceNorm: ${x.describe()} must be [batch, channels, ...spatial].`);
+  const normalized = layerNorm(reshape(x, [batch, channels, mulDims(...positions)]), undefined, undefined, { epsilon });
+  return perChannel(reshape(normalized, x.shape), weight, bias);
+}
+
+/**
+ * Batch normalization with given statistics (Ioffe & Szegedy 2015): (x − mean) / √(variance + ε) · weight + bias. x [batch, channels,
+ * ...], all others [channels] → the shape of x. Statistics of a batch: `channelStatistics`.
+ */
+export function batchNorm(
+  x: Tensor,
+  { mean: center, variance }: ChannelStatistics,
+  weight?: Tensor,
+  bias?: Tensor,
+  { epsilon = 1e-5 }: NormOptions = {},
+): Tensor {
+  const factor = reciprocal(sqrt(add(variance, epsilon)));
+  return perChannel(sub(x, overChannels(center, x)), weight ? mul(factor, weight) : factor, bias);
+}
+
+export interface ChannelStatistics {
+  /** [channels] */
+  readonly mean: Tensor;
+  /** [channels], biased: divided by the number of elements. */
+  readonly variance: Tensor;
+}
+
+/** Mean and variance of each channel of x [batch, channels, ...] over everything else. */
+export function channelStatistics(x: Tensor): ChannelStatistics {
+  if (x.rank < 2) throw new ShapeError(`channelStatistics: ${x.describe()} must be [batch, channels, ...].`);
+  const axes = x.shape.flatMap((_, axis) => (axis === 1 ? [] : [axis]));
+  return { mean: mean(x, { axes }), variance: variance(x, { axes }) };
+}
+
+/** A parameter [channels] so that it broadcasts with x [batch, channels, ...]. */
+function overChannels(parameter: Tensor, x: Tensor): Tensor {
+  const channels = x.shape[1];
+  if (channels === undefined || parameter.rank !== 1 || !sameDim(parameter.shape[0] as Dim, channels))
+    throw new ShapeError(
+      `a parameter of the channels of ${formatShape(x.shape)} must have the shape [${String(channels)}], but one has ${formatShape(parameter.shape)}`,
+    );
+  return reshape(parameter, [channels, ...x.shape.slice(2).map(() => 1)]);
+}
+
+function perChannel(x: Tensor, weight: Tensor | undefined, bias: Tensor | undefined): Tensor {
+  const scaled = weight ? mul(x, overChannels(weight, x)) : x;
+  return bias ? add(scaled, overChannels(bias, x)) : scaled;
 }

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { noLowering } from "../../engine/engine.js";
 import { onnxRuntimeNode } from "../../engine/onnxruntime/node.js";
 import "../barrier.js";
+import "../cond.js";
 import "../custom-gradient.js";
 import "../scan.js";
 import { type OpDefinition, operator } from "../op.js";

@@ -1,7 +1,7 @@
-/** Pooling over one or two spatial axes: the maximum or the mean of each window. The mean over all positions is `mean`. */
+/** Pooling over one to three spatial axes: the maximum or the mean of each window. The mean over all positions is `mean`. */
 
-import { ArgumentError } from "../../errors.js";
-import { type Dim, mulDims, productOf, type Shape } from "../dim.js";
+import { ArgumentError, ShapeError } from "../../errors.js";
+import { type Dim, isStatic, mulDims, productOf, type Shape } from "../dim.js";
 import type { ExampleMaker } from "../example.js";
 import { defineOp, type ReferenceArray } from "../op.js";
 import type { Tensor } from "../tensor.js";
@@ -25,6 +25,7 @@ import { range } from "./range.js";
 import { numberOfElements } from "./reduce.js";
 import { forEachIndex, generate, offsetOf, stridesOf } from "./reference-math.js";
 import { reshape } from "./shape.js";
+import { pad } from "./shape-slice.js";
 import { argMax } from "./topk.js";
 
 interface PoolAttributes extends Windows {
@@ -178,6 +179,11 @@ const poolExamples = (make: ExampleMaker, dilation: readonly [number, number]) =
 export interface PoolOptions extends Omit<WindowOptions, "dilation"> {
   /** Size of the windows; one number: along every spatial axis. */
   readonly kernel: number | readonly number[];
+  /**
+   * Whether a last window may reach past the padding, as long as it begins before it: sizes are rounded up then. What lies beyond counts
+   * for nothing. Needs spatial sizes that are numbers. Default false.
+   */
+  readonly ceilMode?: boolean;
 }
 
 export interface MaxPoolOptions extends PoolOptions {
@@ -199,8 +205,11 @@ export const maxPool1d = (x: Tensor, options: MaxPoolOptions): Tensor => maxPool
 /** The same over two spatial axes: x [batch, channels, height, width]. */
 export const maxPool2d = (x: Tensor, options: MaxPoolOptions): Tensor => maxPool("maxPool2d", 2, x, options);
 
+/** The same over three spatial axes: x [batch, channels, depth, height, width]. */
+export const maxPool3d = (x: Tensor, options: MaxPoolOptions): Tensor => maxPool("maxPool3d", 3, x, options);
+
 const maxPool = (name: string, axes: number, x: Tensor, options: MaxPoolOptions): Tensor =>
-  maxPoolOp(x, poolAttributes(name, axes, x, options));
+  maxPoolOp(x, roundedUp(name, x, poolAttributes(name, axes, x, options), options));
 
 /** The mean of each window; sizes as in `maxPool1d`. */
 export const avgPool1d = (x: Tensor, options: AvgPoolOptions): Tensor => avgPool("avgPool1d", 1, x, options);
@@ -208,8 +217,38 @@ export const avgPool1d = (x: Tensor, options: AvgPoolOptions): Tensor => avgPool
 /** The same over two spatial axes: x [batch, channels, height, width]. */
 export const avgPool2d = (x: Tensor, options: AvgPoolOptions): Tensor => avgPool("avgPool2d", 2, x, options);
 
-const avgPool = (name: string, axes: number, x: Tensor, { countPadding = true, ...options }: AvgPoolOptions): Tensor =>
-  avgPoolOp(x, { ...poolAttributes(name, axes, x, options), countPadding });
+/** The same over three spatial axes: x [batch, channels, depth, height, width]. */
+export const avgPool3d = (x: Tensor, options: AvgPoolOptions): Tensor => avgPool("avgPool3d", 3, x, options);
+
+function avgPool(name: string, axes: number, x: Tensor, { countPadding = true, ...options }: AvgPoolOptions): Tensor {
+  const attributes = poolAttributes(name, axes, x, options);
+  if (!options.ceilMode || !countPadding) return avgPoolOp(x, { ...roundedUp(name, x, attributes, options), countPadding });
+  // Padding counts as zeros, what windows see beyond it does not: so the padding becomes part of x.
+  const { padBefore, padAfter } = attributes;
+  const padded = pad(x, [0, 0, ...padBefore.map((before, axis) => [before, padAfter[axis] as number] as const)]);
+  const none = padBefore.map(() => 0);
+  const within = roundedUp(name, x, attributes, options);
+  const beyond = within.padAfter.map((after, axis) => after - (padAfter[axis] as number));
+  return avgPoolOp(padded, { ...attributes, padBefore: none, padAfter: beyond, countPadding: false });
+}
+
+/** With as much padding more as windows need whose number is rounded up. */
+function roundedUp(name: string, x: Tensor, attributes: PoolAttributes, { ceilMode = false }: PoolOptions): PoolAttributes {
+  if (!ceilMode) return attributes;
+  const { kernel, stride, padBefore, padAfter, dilation } = attributes;
+  const padded = padAfter.map((after, axis) => {
+    const size = x.shape[2 + axis] as Dim;
+    if (!isStatic(size))
+      throw new ShapeError(`${name}: ceilMode needs spatial sizes that are numbers, but ${x.describe()} was given.`);
+    const [step, before] = [stride[axis] as number, padBefore[axis] as number];
+    const span = ((kernel[axis] as number) - 1) * (dilation[axis] as number) + 1;
+    const windows = Math.ceil((size + before + after - span) / step) + 1;
+    // The last one must begin inside.
+    const last = (windows - 1) * step >= size + before ? windows - 2 : windows - 1;
+    return Math.max(after, last * step + span - size - before);
+  });
+  return { ...attributes, padAfter: padded };
+}
 
 function poolAttributes(name: string, axes: number, x: Tensor, options: MaxPoolOptions): PoolAttributes {
   checkRank(name, axes, x);

@@ -4,6 +4,7 @@ import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import "../barrier.js";
+import "../cond.js";
 import "../custom-gradient.js";
 import "../scan.js";
 import { isStaticShape } from "../dim.js";
