@@ -8,6 +8,7 @@ import { packed } from "../src/data/packed.js";
 import { createEngine, type Engine } from "../src/engine/index.js";
 import { Llama } from "../src/models/index.js";
 import { trainTokenizer } from "../src/tokenizer/index.js";
+import { causalTask } from "../src/train/objectives/causal-lm.js";
 import { Trainer } from "../src/train/trainer.js";
 import type { Precision } from "./protocol.js";
 
@@ -69,7 +70,7 @@ async function trainOnce(
   steps: number,
 ): Promise<PrecisionRow> {
   const model = new Llama({ ...setting.model, vocabSize: setting.vocabSize, maxPositionEmbeddings: setting.context });
-  const trainer = new Trainer(model, data, { ...setting.training, steps, seed, precision, engine });
+  const trainer = new Trainer(model, causalTask(model, data), { ...setting.training, steps, seed, precision, engine });
   const losses: number[] = [];
   const started = performance.now();
   while (trainer.stepsDone < steps) losses.push((await trainer.step()).loss);

@@ -6,6 +6,7 @@ import type { Engine } from "../../src/engine/engine.js";
 import { GPT2 } from "../../src/models/index.js";
 import { AdamW, cosineSchedule } from "../../src/optim/index.js";
 import { trainTokenizer } from "../../src/tokenizer/index.js";
+import { causalTask } from "../../src/train/objectives/causal-lm.js";
 import { Trainer } from "../../src/train/trainer.js";
 import { type Peer, type PeerConfig, type Precision, servePeer } from "../protocol.js";
 import { type NanoGptWorkload, tokensPerStep } from "../workloads.js";
@@ -31,7 +32,7 @@ async function nanoGptPeer(engine: Engine, workload: NanoGptWorkload, precision:
       nPositions: context,
       bias: false,
     });
-    return new Trainer(model, data, {
+    return new Trainer(model, causalTask(model, data), {
       steps,
       batchSize,
       seed,

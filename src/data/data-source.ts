@@ -5,7 +5,7 @@ import type { HostArray } from "../graph/host-array.js";
 /** The label of a place whose prediction does not count, as in PyTorch's `ignore_index`. */
 export const ignoredLabel = -100;
 
-export interface TokenBatch {
+export type TokenBatch = {
   /** [batch, seq] */
   readonly ids: HostArray<"int32">;
   /** The token that follows each id, or `ignoredLabel`. [batch, seq] */
@@ -17,16 +17,16 @@ export interface TokenBatch {
   readonly segments?: HostArray<"int32">;
   /** With segments: the place of each token in its own, from 0. [batch, seq] */
   readonly positions?: HostArray<"int32">;
-}
+};
 
 /** A place in the stream of training data: plain data that a checkpoint can hold. */
-export interface DataPosition {
+export type DataPosition = {
   /** Chooses the order of the data. */
   readonly seed: number;
   readonly epoch: number;
   /** Windows (rows of a batch) of this epoch that have been read. */
   readonly window: number;
-}
+};
 
 export const startOfData = (seed: number): DataPosition => ({ seed, epoch: 0, window: 0 });
 

@@ -86,11 +86,11 @@ export abstract class CausalLM extends Model {
 
   /** The same, with the cross-entropy alone beside it. */
   losses(ids: Tensor, labels: Tensor, options: LossOptions = {}): TrainingLosses {
-    return this.within(() => this.lossesOf(this.hiddenStates(ids, options), labels, options));
+    return this.within(() => this.lossOfHidden(this.hiddenStates(ids, options), labels, options));
   }
 
   /** The same from hidden states [batch, seq, hidden]. */
-  protected lossesOf(hidden: Tensor, labels: Tensor, { zLoss }: LossOptions): TrainingLosses {
+  lossOfHidden(hidden: Tensor, labels: Tensor, { zLoss }: Pick<LossOptions, "zLoss"> = {}): TrainingLosses {
     return logitsLosses(hidden, (rows) => this.logits(rows), labels, zLoss);
   }
 }

@@ -4,9 +4,10 @@
 export interface StepReport {
   /** Steps done, this one included. */
   readonly step: number;
-  /** In nats per token. */
   readonly loss: number;
-  readonly tokensPerSecond?: number;
+  /** What the loss is a mean over: "token", "image". */
+  readonly unit?: string;
+  readonly unitsPerSecond?: number;
 }
 
 export interface Reporter {
@@ -70,13 +71,13 @@ export function plainReporter(stream: { write(text: string): unknown }, options:
 
 /** `step 1,040/2,000  loss 2.3141  29,876 tokens/s  0:48 left` */
 export function progressLine(
-  { step, loss, tokensPerSecond }: StepReport,
+  { step, loss, unit = "unit", unitsPerSecond }: StepReport,
   totalSteps: number,
   secondsLeft: number | undefined,
 ): string {
   const total = formatCount(totalSteps);
   const parts = [`step ${formatCount(step).padStart(total.length)}/${total}`, `loss ${loss.toFixed(4)}`];
-  if (tokensPerSecond !== undefined) parts.push(`${formatCount(Math.round(tokensPerSecond))} tokens/s`);
+  if (unitsPerSecond !== undefined) parts.push(`${formatCount(Math.round(unitsPerSecond))} ${unit}s/s`);
   if (secondsLeft !== undefined) parts.push(`${formatDuration(secondsLeft)} left`);
   return parts.join("  ");
 }

@@ -1,13 +1,25 @@
 /** `train`: the whole loop with the usual choices. For a step of one's own, see `compile` and the optimizers. */
 
+import type { BatchSource } from "../data/batch-source.js";
 import type { DataSource } from "../data/data-source.js";
+import type { Example } from "../data/example.js";
+import { tokenSource } from "../data/token-source.js";
+import { ArgumentError, TsumikiError } from "../errors.js";
 import type { CausalLM } from "../models/causal-lm.js";
+import type { Model, ModelKind, ModelKinds } from "../models/model.js";
+import type { Signature } from "../program/signature.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { examplesContext } from "./data-context.js";
+import { type ChosenObjective, type Companions, type RowLayout, taskOf } from "./objective.js";
+import { causalLM } from "./objectives/causal-lm.js";
 import { type Reporter, silentReporter } from "./reporter.js";
-import { type StepMetrics, Trainer, type TrainerOptions, type ValidationMetrics } from "./trainer.js";
+import { type StepMetrics, type Task, Trainer, type TrainerOptions, type ValidationMetrics } from "./trainer.js";
 
-export interface TrainOptions extends TrainerOptions {
-  /** Validate after this many steps, and at the end. Default: only at the end. Without a validation part: never. */
+export interface LoopOptions extends TrainerOptions {
+  /** Validate after this many steps, and at the end. Default: only at the end. Without validation data: never. */
   readonly validateEvery?: number;
+  /** How many batches a validation on the way takes at most; the last one takes all. Default: all. */
+  readonly validationBatches?: number;
   readonly onStep?: (metrics: StepMetrics) => void | Promise<void>;
   readonly onValidation?: (metrics: ValidationMetrics) => void | Promise<void>;
   /** Called after every `saveEvery` steps, at the end, and when the signal stops the run. */
@@ -20,36 +32,85 @@ export interface TrainOptions extends TrainerOptions {
   readonly reporter?: Reporter;
 }
 
+/** Without `steps`, the data is gone through `epochs` times. */
+export type TrainOptions = Omit<LoopOptions, "steps"> & ({ readonly steps: number } | { readonly epochs: number });
+
+export interface ObjectiveOptions<K extends ModelKind, O, S extends Signature> {
+  readonly objective: ChosenObjective<K, O, S>;
+  /** Files (Node), examples, or the objective's batches. */
+  readonly data?: string | readonly string[] | readonly Example[] | BatchSource<S>;
+  readonly tokenizer?: Tokenizer;
+  /** How rows of tokens are cut. Default: as many tokens as the model looks at, up to 512; a tenth for validation. */
+  readonly layout?: Partial<RowLayout>;
+  /** Frozen models beside the trained one, by the names that the objective has for them. */
+  readonly companions?: Companions;
+}
+
 export interface TrainResult {
   readonly steps: number;
-  /** Mean loss of the last tenth of the steps that were made, in nats per token; NaN when none was. */
+  /** Mean loss of the last tenth of the steps that were made; NaN when none was. */
   readonly loss: number;
-  /** Of the last validation; absent when the run was stopped before one, or the data has no validation part. */
+  /** Of the last validation; absent when the run was stopped before one, or there is no validation data. */
   readonly validation: ValidationMetrics | undefined;
   /** Whether the signal stopped the run before its end. */
   readonly stopped: boolean;
 }
 
-/** Trains `model` on `data`, in place. */
-export async function train(model: CausalLM, data: DataSource, options: TrainOptions): Promise<TrainResult> {
-  const { steps, signal, reporter = silentReporter, validateEvery = steps, saveEvery = steps } = options;
-  const trainer = new Trainer(model, data, options);
+/**
+ * Trains `model` in place: a language model on rows of tokens, or any model with an objective on its data.
+ *
+ * @throws TsumikiError ARGUMENT for options that contradict each other, DATA where nothing in the data counts for the loss, NOT_FINITE when
+ * the training diverges
+ */
+export function train(model: CausalLM, data: DataSource, options: TrainOptions): Promise<TrainResult>;
+export function train<K extends ModelKind, O, S extends Signature>(
+  model: ModelKinds[K],
+  options: ObjectiveOptions<K, O, S> & TrainOptions,
+): Promise<TrainResult>;
+export async function train(
+  model: Model,
+  ...rest: [DataSource, TrainOptions] | [ObjectiveOptions<ModelKind, unknown, Signature> & TrainOptions]
+): Promise<TrainResult> {
+  if (rest.length === 2) return runLoop(model, taskOf(causalLM(), model, tokenSource(rest[0])), rest[1]);
+  const { objective, data, tokenizer, layout, companions, ...options } = rest[0];
+  const source = isSource(data)
+    ? data
+    : await objective.objective.source(await examplesContext({ objective, model, data, tokenizer, layout }));
+  return runLoop(model, taskOf(objective, model, source, companions), options);
+}
+
+const isSource = (data: unknown): data is BatchSource => typeof data === "object" && data !== null && "signature" in data;
+
+/** The loop over the steps of a task. */
+export async function runLoop(model: Model, task: Task, options: TrainOptions): Promise<TrainResult> {
+  const steps = stepsOf(task, options);
+  const { signal, reporter = silentReporter, validateEvery = steps, saveEvery = steps, validationBatches } = options;
+  const trainer = new Trainer(model, task, { ...options, steps });
+  const { unit, validation: validationData } = task.source;
   const losses: number[] = [];
   let validation: ValidationMetrics | undefined;
+  let learned = false;
   try {
     await options.onStart?.(trainer);
-    reporter.start(steps, trainer.stepsDone);
+    const first = trainer.stepsDone;
+    reporter.start(steps, first);
     while (trainer.stepsDone < steps && !signal?.aborted) {
       const metrics = await trainer.step();
-      losses.push(metrics.loss);
-      reporter.step({ step: metrics.step, loss: metrics.loss, tokensPerSecond: metrics.tokens / metrics.seconds });
+      learned ||= metrics.units > 0;
+      if (metrics.units > 0) losses.push(metrics.loss);
+      else
+        reporter.message(`step ${metrics.step}: no ${unit.name} of the batch counts for the loss; the weights stay as they were`);
+      reporter.step({ step: metrics.step, loss: metrics.loss, unit: unit.name, unitsPerSecond: metrics.units / metrics.seconds });
       await options.onStep?.(metrics);
-      if (data.validationTokenCount > 0 && (metrics.step % validateEvery === 0 || metrics.step === steps)) {
-        validation = await trainer.validate();
-        reporter.message(describe(validation));
+      if (!learned && metrics.step - first >= nothingLearnedAfter(task, options, steps))
+        throw new TsumikiError("DATA", `No ${unit.name} of the training data counts for the loss: there is nothing to learn.`);
+      const isLast = metrics.step === steps;
+      if (validationData && (metrics.step % validateEvery === 0 || isLast)) {
+        validation = await trainer.validate({ batches: isLast ? undefined : validationBatches, signal });
+        reporter.message(describeValidation(validation, unit.name));
         await options.onValidation?.(validation);
       }
-      if (metrics.step % saveEvery === 0 && metrics.step < steps) await options.onSave?.(trainer);
+      if (metrics.step % saveEvery === 0 && !isLast) await options.onSave?.(trainer);
       // An engine on this thread blocks it while it runs: let timers, signals and pages have their turn.
       await new Promise((resume) => setTimeout(resume));
     }
@@ -67,5 +128,23 @@ export async function train(model: CausalLM, data: DataSource, options: TrainOpt
   };
 }
 
-const describe = ({ step, loss, bitsPerByte }: ValidationMetrics): string =>
-  `step ${step}: validation loss ${loss.toFixed(4)} nats per token, ${bitsPerByte.toFixed(3)} bits per byte`;
+function stepsOf({ source }: Task, options: TrainOptions): number {
+  if ("steps" in options) return options.steps;
+  if (!(options.epochs > 0)) throw new ArgumentError(`Training needs steps, or epochs above 0, but ${options.epochs} was given.`);
+  return Math.ceil((options.epochs * source.batchesPerEpoch(options.batchSize)) / (options.accumulation ?? 1));
+}
+
+/** Steps after which it is clear that nothing in the data counts: one pass over it. */
+const nothingLearnedAfter = ({ source }: Task, { batchSize, accumulation = 1 }: TrainOptions, steps: number): number =>
+  Math.min(steps, Math.ceil(source.batchesPerEpoch(batchSize) / accumulation));
+
+/** A validation in a line. */
+export function describeValidation({ step, loss, metrics }: ValidationMetrics, unit: string): string {
+  const { bitsPerByte, ...others } = metrics;
+  const parts = [
+    `step ${step}: validation loss ${loss.toFixed(4)} nats per ${unit}`,
+    ...(bitsPerByte === undefined ? [] : [`${bitsPerByte.toFixed(3)} bits per byte`]),
+    ...Object.entries(others).map(([name, value]) => `${name} ${value.toFixed(4)}`),
+  ];
+  return parts.join(", ");
+}

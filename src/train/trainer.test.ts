@@ -9,6 +9,7 @@ import { GPT2 } from "../models/decoders/gpt2.js";
 import { AdamW } from "../optim/adamw.js";
 import { compile, int32 } from "../program/index.js";
 import { trainTokenizer } from "../tokenizer/train.js";
+import { causalTask } from "./objectives/causal-lm.js";
 import { type StepMetrics, Trainer, type TrainerOptions } from "./trainer.js";
 
 const engine = await onnxRuntimeNode({ threads: 1 });
@@ -32,6 +33,9 @@ async function steps(trainer: Trainer, count: number): Promise<StepMetrics[]> {
 
 const lossesOf = (metrics: readonly StepMetrics[]) => metrics.map(({ loss, gradientNorm }) => [loss, gradientNorm]);
 
+const trainerOf = (model: CausalLM, source: DataSource, options: TrainerOptions, zLoss = 0) =>
+  new Trainer(model, causalTask(model, source, { zLoss }), options);
+
 const valuesOf = async (model: CausalLM) =>
   new Map(
     await Promise.all([...model.variables()].map(async ([path, variable]) => [path, (await variable.read()).data] as const)),
@@ -39,7 +43,7 @@ const valuesOf = async (model: CausalLM) =>
 
 describe("a trainer", () => {
   it("learns: the loss falls, on the validation part too", async () => {
-    const trainer = new Trainer(modelOf(), data, settings);
+    const trainer = trainerOf(modelOf(), data, settings);
     const before = await trainer.validate();
     expect(before.step).toBe(0);
     expect(before.loss).toBeCloseTo(Math.log(tokenizer.vocabSize), 0);
@@ -50,19 +54,19 @@ describe("a trainer", () => {
     expect(after.loss).toBeLessThan(0.7 * before.loss);
     expect(after.step).toBe(30);
     // The text is ASCII: a token is a byte.
-    expect(after.bitsPerByte).toBeCloseTo(after.loss / Math.LN2, 5);
+    expect(after.metrics.bitsPerByte).toBeCloseTo(after.loss / Math.LN2, 5);
     await trainer.release();
   });
 
   it("follows its schedule: warm-up, cosine, a tenth at the end; or one of its own", async () => {
-    const trainer = new Trainer(modelOf(), data, { ...settings, steps: 10, warmupSteps: 2 });
+    const trainer = trainerOf(modelOf(), data, { ...settings, steps: 10, warmupSteps: 2 });
     const rates = (await steps(trainer, 10)).map(({ learningRate }) => learningRate);
     for (const [i, rate] of [0.01 / 3, 0.02 / 3, 0.01].entries()) expect(rates[i]).toBeCloseTo(rate, 12);
     for (let i = 3; i < 10; i++) expect(rates[i]).toBeLessThan(rates[i - 1] as number);
     expect(rates[9]).toBeGreaterThan(0.001);
     expect(rates[9]).toBeLessThan(0.0015);
     await trainer.release();
-    const own = new Trainer(modelOf(), data, { ...settings, learningRate: (step) => (step + 1) / 1000 });
+    const own = trainerOf(modelOf(), data, { ...settings, learningRate: (step) => (step + 1) / 1000 });
     expect((await steps(own, 3)).map(({ learningRate }) => learningRate)).toEqual([0.001, 0.002, 0.003]);
     await own.release();
   });
@@ -71,7 +75,7 @@ describe("a trainer", () => {
     "with the same seed has the same losses, bit for bit, dropout included (accumulation: %i)",
     async (accumulation) => {
       const run = async (seed: number) => {
-        const trainer = new Trainer(modelOf({ attnPdrop: 0.1, residPdrop: 0.2, embdPdrop: 0.1 }), data, {
+        const trainer = trainerOf(modelOf({ attnPdrop: 0.1, residPdrop: 0.2, embdPdrop: 0.1 }), data, {
           ...settings,
           accumulation,
           seed,
@@ -90,7 +94,7 @@ describe("a trainer", () => {
     const options = { ...settings, accumulation };
     const make = () => {
       const model = modelOf({ residPdrop: 0.2 });
-      return { model, trainer: new Trainer(model, data, options) };
+      return { model, trainer: trainerOf(model, data, options) };
     };
     const straight = make();
     const expected = await steps(straight.trainer, 16); // with 61 windows, 5 at a time: more than an epoch
@@ -117,7 +121,7 @@ describe("a trainer", () => {
   it("accumulates small batches to what one large batch does", async () => {
     const run = async (batchSize: number, accumulation: number) => {
       const model = modelOf();
-      const trainer = new Trainer(model, data, { ...settings, batchSize, accumulation, steps: 3 });
+      const trainer = trainerOf(model, data, { ...settings, batchSize, accumulation, steps: 3 });
       const metrics = await steps(trainer, 3);
       const values = await valuesOf(model);
       await trainer.release();
@@ -128,7 +132,7 @@ describe("a trainer", () => {
       const other = small.metrics[i] as StepMetrics;
       expect(other.loss).toBeCloseTo(loss, 5);
       expect(other.gradientNorm).toBeCloseTo(gradientNorm, 4);
-      expect(other.tokens).toBe(tokens);
+      expect(other.units).toBe(tokens);
     }
     for (const [path, values] of large.values)
       for (const [i, value] of (values as Float32Array).entries())
@@ -138,7 +142,7 @@ describe("a trainer", () => {
   it.each([1, 3])("adds a z-loss to what it makes small, and reports it apart (accumulation: %i)", async (accumulation) => {
     const run = async (zLoss: number) => {
       const model = modelOf();
-      const trainer = new Trainer(model, data, { ...settings, batchSize: 12 / accumulation, accumulation, zLoss });
+      const trainer = trainerOf(model, data, { ...settings, batchSize: 12 / accumulation, accumulation }, zLoss);
       const metrics = await steps(trainer, 30);
       const validation = await trainer.validate();
       await trainer.release();
@@ -169,20 +173,20 @@ describe("a trainer", () => {
   });
 
   it.each([-1e-4, Number.NaN, Number.POSITIVE_INFINITY])("refuses a weight of the z-loss of %d", (zLoss) => {
-    expect(() => new Trainer(modelOf(), data, { ...settings, zLoss })).toThrow(
+    expect(() => trainerOf(modelOf(), data, settings, zLoss)).toThrow(
       expect.objectContaining({ code: "ARGUMENT", message: expect.stringContaining("zLoss") }),
     );
   });
 
   it("counts only the tokens of a ragged last batch, and its loss is their mean", async () => {
-    const trainer = new Trainer(modelOf(), data, { ...settings, batchSize: 50, learningRate: () => 0 });
+    const trainer = trainerOf(modelOf(), data, { ...settings, batchSize: 50, learningRate: () => 0 });
     const perEpoch = data.batchesPerEpoch(50);
     expect(perEpoch).toBe(2);
     const [full, ragged, next] = await steps(trainer, 3);
-    expect(full?.tokens).toBe(50 * context);
-    expect(ragged?.tokens).toBeLessThan(50 * context);
-    expect(ragged?.tokens).toBeGreaterThan(0);
-    expect(next?.tokens).toBe(50 * context);
+    expect(full?.units).toBe(50 * context);
+    expect(ragged?.units).toBeLessThan(50 * context);
+    expect(ragged?.units).toBeGreaterThan(0);
+    expect(next?.units).toBe(50 * context);
     for (const metrics of [full, ragged, next]) expect(metrics?.loss).toBeCloseTo(Math.log(tokenizer.vocabSize), 0);
     await trainer.release();
   });
@@ -191,7 +195,7 @@ describe("a trainer", () => {
     const model = modelOf({ residPdrop: 0.5 });
     const losses = [];
     for (const batchSize of [1, 3, 7]) {
-      const trainer = new Trainer(model, data, { ...settings, batchSize });
+      const trainer = trainerOf(model, data, { ...settings, batchSize });
       const before = await valuesOf(model);
       losses.push((await trainer.validate()).loss);
       expect(await valuesOf(model)).toEqual(before);
@@ -206,7 +210,7 @@ describe("a trainer", () => {
     model.freeze(/^h\.0\.attn\./);
     const before = await valuesOf(model);
     const optimizer = new AdamW(model, { groups: [{ match: /wpe/, learningRateScale: 0, weightDecay: 0 }] });
-    const trainer = new Trainer(model, data, { ...settings, optimizer });
+    const trainer = trainerOf(model, data, { ...settings, optimizer });
     expect(trainer.optimizer).toBe(optimizer);
     await steps(trainer, 3);
     const changed = [...(await valuesOf(model))]
@@ -221,7 +225,7 @@ describe("a trainer", () => {
     "stops at a loss that is not finite, names step and value, and keeps the weights (accumulation: %i)",
     async (accumulation) => {
       const model = modelOf();
-      const trainer = new Trainer(model, data, { ...settings, accumulation });
+      const trainer = trainerOf(model, data, { ...settings, accumulation });
       await steps(trainer, 2);
       const norm = model.h[0]?.ln2.weight;
       const good = (await norm?.read()) as HostArray;
@@ -242,7 +246,7 @@ describe("a trainer", () => {
       // Put right, it goes on as if nothing had happened.
       norm?.write(good);
       const next = await trainer.step();
-      const [, , expected] = await steps(new Trainer(modelOf(), data, { ...settings, accumulation }), 3);
+      const [, , expected] = await steps(trainerOf(modelOf(), data, { ...settings, accumulation }), 3);
       expect([next.step, next.loss, next.gradientNorm]).toEqual([3, expected?.loss, expected?.gradientNorm]);
       await trainer.release();
     },
@@ -251,7 +255,7 @@ describe("a trainer", () => {
   it.each([1, 2])("stops at a gradient that is not finite although the loss is (accumulation: %i)", async (accumulation) => {
     // Float32 holds the loss, but not the square of its gradient.
     const model = modelOf();
-    const trainer = new Trainer(model, data, { ...settings, accumulation });
+    const trainer = trainerOf(model, data, { ...settings, accumulation });
     model.initialize(3);
     const projection = model.h[0]?.mlp.cProj.weight;
     const up = model.h[0]?.mlp.cFc.weight;
@@ -274,14 +278,14 @@ describe("a trainer", () => {
 
   it("does not begin a step after an abort, and can go on afterwards", async () => {
     for (const accumulation of [1, 2]) {
-      const trainer = new Trainer(modelOf(), data, { ...settings, accumulation });
+      const trainer = trainerOf(modelOf(), data, { ...settings, accumulation });
       await steps(trainer, 1);
       const controller = new AbortController();
       controller.abort();
       await expect(trainer.step(controller.signal)).rejects.toMatchObject({ code: "ABORTED" });
       await expect(trainer.validate(controller.signal)).rejects.toMatchObject({ code: "ABORTED" });
       expect(trainer.stepsDone).toBe(1);
-      const reference = new Trainer(modelOf(), data, { ...settings, accumulation });
+      const reference = trainerOf(modelOf(), data, { ...settings, accumulation });
       const expected = await steps(reference, 2);
       expect(lossesOf([await trainer.step()])).toEqual(lossesOf(expected.slice(1)));
       await Promise.all([trainer.release(), reference.release()]);
@@ -303,7 +307,7 @@ describe("a trainer", () => {
       validation: () => [],
     };
     const model = modelOf();
-    const trainer = new Trainer(model, nothing, { ...settings, weightDecay: 0 });
+    const trainer = trainerOf(model, nothing, { ...settings, weightDecay: 0 });
     const before = await valuesOf(model);
     expect(await trainer.step()).toMatchObject({ loss: 0, gradientNorm: 0, tokens: 0 });
     expect(await valuesOf(model)).toEqual(before);
@@ -320,17 +324,15 @@ describe("a trainer", () => {
     ["a minimum above the peak", { minimumLearningRate: 1 }, /above the peak/],
     ["a norm of 0 to clip to", { clipNorm: 0 }, /clipNorm is 0/],
   ] as readonly [string, Partial<TrainerOptions>, RegExp][])("refuses %s", (_, options, message) => {
-    expect(() => new Trainer(modelOf(), data, { ...settings, ...options })).toThrow(
+    expect(() => trainerOf(modelOf(), data, { ...settings, ...options })).toThrow(
       expect.objectContaining({ code: "ARGUMENT", message: expect.stringMatching(message) }),
     );
   });
 
   it("refuses data that does not fit the model", () => {
-    expect(() => new Trainer(modelOf({ vocabSize: 5 }), data, settings)).toThrow(
+    expect(() => trainerOf(modelOf({ vocabSize: 5 }), data, settings)).toThrow(
       /vocabulary ends at 4: make it with vocabSize \d+/,
     );
-    expect(() => new Trainer(modelOf({ nPositions: 4 }), data, settings)).toThrow(
-      /windows of 8 tokens, but the model looks at 4/,
-    );
+    expect(() => trainerOf(modelOf({ nPositions: 4 }), data, settings)).toThrow(/windows of 8 tokens, but the model looks at 4/);
   });
 });

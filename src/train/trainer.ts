@@ -1,42 +1,38 @@
-/** The training loop, one step at a time; works in Node and in a page. Files and terminals are other modules' business. */
+/** The training loop, one step at a time; works in Node and in a page. What is learned, and from what, is an objective's business. */
 
-import { type DataPosition, type DataSource, ignoredLabel, startOfData, type TokenBatch } from "../data/data-source.js";
+import type { BatchSource, Json } from "../data/batch-source.js";
 import type { Engine } from "../engine/engine.js";
 import type { PrecisionChoice } from "../engine/precision.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
+import { hostArray } from "../graph/host-array.js";
 import { sub } from "../graph/ops/arithmetic.js";
-import { cast } from "../graph/ops/cast.js";
-import { notEqual } from "../graph/ops/compare.js";
-import { sum } from "../graph/ops/reduce.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { Variable } from "../graph/variable.js";
-import type { CausalLM } from "../models/causal-lm.js";
-import type { TrainingLosses } from "../nn/linear-cross-entropy.js";
+import type { Module } from "../nn/module.js";
 import { AdamW } from "../optim/adamw.js";
 import type { Optimizer } from "../optim/optimizer.js";
 import { constantRate, cosineSchedule, type Schedule } from "../optim/schedule.js";
 import { compile, type Program, type Results } from "../program/compile.js";
-import { float32, int32 } from "../program/signature.js";
+import { type Feeds, float32, type Signature } from "../program/signature.js";
+import type { Losses, Traced } from "./losses.js";
 
 export interface TrainerOptions {
   /** Steps of the whole run: the length of the schedule. */
   readonly steps: number;
   /** The peak of a cosine schedule with warm-up, or a schedule of one's own. */
   readonly learningRate: number | Schedule;
-  /** Sequences in one batch. */
+  /** Rows (texts, pairs, pictures) in one batch. */
   readonly batchSize: number;
   /** Batches whose gradients are added up for one step. Default 1. */
   readonly accumulation?: number;
-  /** Default: a hundredth of the steps. */
+  /** Default: `defaultWarmupSteps`, a twentieth of the steps. */
   readonly warmupSteps?: number;
   /** Where the cosine ends. Default: a tenth of the peak. */
   readonly minimumLearningRate?: number;
-  /** Norm to which gradients are clipped. Default 1. */
+  /** Maximum norm of the gradients; they are scaled down to it. Default 1. */
   readonly clipNorm?: number;
   /** Default 0.1; vectors are not decayed. */
   readonly weightDecay?: number;
-  /** Weight of the z-loss, (log Σ exp(logits))², which keeps logits from drifting (PaLM takes 1e-4). Default 0. */
-  readonly zLoss?: number;
   /** Default [0.9, 0.95]. */
   readonly betas?: readonly [number, number];
   /** Instead of AdamW with the options above; for parameter groups or another method. */
@@ -48,114 +44,106 @@ export interface TrainerOptions {
   readonly precision?: PrecisionChoice;
 }
 
+export const defaultWarmupSteps = (steps: number): number => Math.ceil(steps / 20);
+
+/** What is learned from what: an objective bound to a model and its data. */
+export interface Task<S extends Signature = Signature, P extends Json = Json> {
+  readonly source: BatchSource<S, P>;
+  /** Records the losses of a batch. */
+  loss(batch: Traced<S>): Losses;
+  /** What a validation reports besides its loss. */
+  summarize?(loss: number): Readonly<Record<string, number>>;
+}
+
 export interface StepMetrics {
   /** Steps done, this one included. */
   readonly step: number;
-  /** Mean cross-entropy in nats per token, before the update. */
+  /** Mean over the units of the step, before the update; auxiliary losses are reported apart. */
   readonly loss: number;
-  /** What else was made small: the z-loss, what balances experts. Absent where there is nothing else. */
+  /** Auxiliary losses, such as a z-loss or the balance of experts. Absent where there are none. */
   readonly auxiliaryLoss?: number;
   readonly gradientNorm: number;
   readonly learningRate: number;
-  /** Tokens that counted for the loss. */
-  readonly tokens: number;
+  /** Units (tokens, pairs, images) that counted for the loss. Where none did, the weights stay as they were. */
+  readonly units: number;
+  /** What the objective measures besides. */
+  readonly metrics: Readonly<Record<string, number>>;
   readonly seconds: number;
 }
 
 export interface ValidationMetrics {
   readonly step: number;
-  /** Nats per token over the whole validation part. */
+  /** Mean over the units of the validation data. */
   readonly loss: number;
-  readonly bitsPerByte: number;
+  /** What the objective measures besides, such as bits per byte. */
+  readonly metrics: Readonly<Record<string, number>>;
 }
 
-/** With the variables of model and optimizer, all that a run needs to go on exactly as if it had not been interrupted. */
+/** With the variables of model and optimizer, all that a run needs to be resumed exactly as if it had not been interrupted. */
 export interface TrainingState {
   readonly step: number;
-  readonly position: DataPosition;
+  readonly position: Json;
   readonly seed: number;
 }
 
-const idsAndLabels = { ids: int32("batch", "seq"), labels: int32("batch", "seq") };
-/** What batches of documents have besides. */
-const documentPlaces = { segments: int32("batch", "seq"), positions: int32("batch", "seq") };
+/** Scalars of a step by name: `loss`, `weight`, perhaps `auxiliaryLoss`, and `sum:NAME` and `weight:NAME` of each further metric. */
+type Measured = Readonly<Record<string, Tensor>>;
+type StepProgram = Program<Signature, Measured>;
 
-type BatchSignature = typeof idsAndLabels & Partial<typeof documentPlaces>;
-type StepSignature = BatchSignature & { learningRate: ReturnType<typeof float32<[]>> };
-/** What is told of a step's losses. */
-type Losses = { loss: Tensor; auxiliaryLoss?: Tensor };
-type StepProgram = Program<StepSignature, Losses & { gradientNorm: Tensor }>;
-type MicroStepProgram = Program<BatchSignature, Losses>;
-type ApplyProgram = Program<{ learningRate: ReturnType<typeof float32<[]>> }, { gradientNorm: Tensor }>;
+const rate = { learningRate: float32() };
+type ApplyProgram = Program<typeof rate, { gradientNorm: Tensor }>;
 
 export class Trainer {
   readonly optimizer: Optimizer;
-  readonly #data: DataSource;
+  readonly #source: BatchSource;
+  readonly #task: Task;
   readonly #options: TrainerOptions;
   readonly #schedule: Schedule;
-  readonly #evaluate: Program<BatchSignature, { loss: Tensor }>;
-  readonly #step: StepProgram | undefined;
-  readonly #microStep: MicroStepProgram | undefined;
+  readonly #evaluate: StepProgram;
+  /** A whole step, or where batches are accumulated one of them, and what applies them. */
+  readonly #step: StepProgram;
   readonly #applyStep: ApplyProgram | undefined;
   #stepsDone = 0;
-  #position: DataPosition;
+  #position: Json;
 
-  constructor(model: CausalLM, data: DataSource, options: TrainerOptions) {
-    const { accumulation = 1, batchSize, clipNorm = 1, seed = 0, steps, zLoss = 0 } = options;
+  /** @param model is trained: the parameters of it that are not frozen */
+  constructor(model: Module, task: Task, options: TrainerOptions) {
+    const { accumulation = 1, batchSize, clipNorm = 1, seed = 0, steps, precision = "fp32" } = options;
     for (const [name, value] of Object.entries({ steps, batchSize, accumulation }))
       if (!Number.isInteger(value) || value < 1)
         throw new ArgumentError(`Training needs a whole number of at least 1 for ${name}, but ${value} was given.`);
-    if (!(zLoss >= 0 && Number.isFinite(zLoss)))
-      throw new ArgumentError(`The weight of the z-loss is a number of at least 0, but ${zLoss} was given for zLoss.`);
-    if (data.vocabSize > model.vocabSize)
-      throw new ArgumentError(
-        `The data has tokens up to ${data.vocabSize - 1}, but the model's vocabulary ends at ${model.vocabSize - 1}: make it with vocabSize ${data.vocabSize}.`,
-      );
-    if (data.context > model.contextLength)
-      throw new ArgumentError(
-        `The data comes in windows of ${data.context} tokens, but the model looks at ${model.contextLength} at most.`,
-      );
     model.initialize(seed);
-    this.#data = data;
+    this.#task = task as unknown as Task; // whatever its signature is, the loop only passes it on
+    this.#source = this.#task.source;
     this.#options = options;
     this.#schedule = scheduleOf(options);
-    this.#position = startOfData(seed);
+    this.#position = this.#source.start(seed);
     this.optimizer =
       options.optimizer ?? new AdamW(model, { weightDecay: options.weightDecay ?? 0.1, betas: options.betas ?? [0.9, 0.95] });
 
-    const { precision = "fp32" } = options;
     const shared = { seed, precision, ...(options.engine ? { engine: options.engine } : {}) };
-    const batchSignature: BatchSignature = data.segmented ? { ...idsAndLabels, ...documentPlaces } : idsAndLabels;
-    const lossesOf = ({ ids, labels, ...places }: TracedBatch) => model.losses(ids, labels, { ...places, zLoss });
-    this.#evaluate = compile((batch) => ({ loss: lossesOf(batch).crossEntropy }), batchSignature, {
+    const { signature } = this.#source;
+    const losses = (batch: Traced<Signature>) => this.#task.loss(batch);
+    this.#evaluate = compile((batch) => measured(losses(batch)), signature, {
       ...shared,
       training: false,
+      specialize: true, // as thrifty as training: blocks of attention and chunks of the loss need to know the sizes
     });
-    if (accumulation === 1)
-      this.#step = compile(
-        ({ learningRate, ...batch }) => {
-          const losses = lossesOf(batch);
-          const { gradientNorm } = this.optimizer.update(losses.loss, { learningRate, clipNorm });
-          return { ...reported(losses), gradientNorm };
-        },
-        { ...batchSignature, learningRate: float32() },
-        shared,
-      );
-    else {
-      this.#microStep = compile(
-        (batch) => {
-          const losses = lossesOf(batch);
-          this.optimizer.accumulate(losses.loss, { weight: sum(cast(notEqual(batch.labels, ignoredLabel), "float32")) });
-          return reported(losses);
-        },
-        batchSignature,
-        { ...shared, training: true },
-      );
-      this.#applyStep = compile(
-        ({ learningRate }) => this.optimizer.apply({ learningRate, clipNorm }),
-        { learningRate: float32() },
-        shared,
-      );
+    if (accumulation === 1) {
+      const step = ({ learningRate, ...batch }: Traced<Signature>): Measured => {
+        const made = losses(batch);
+        const { gradientNorm } = this.optimizer.update(made.loss, { learningRate: learningRate as Tensor, clipNorm });
+        return { ...measured(made), gradientNorm };
+      };
+      this.#step = compile(step, { ...signature, ...rate } as Signature, shared);
+    } else {
+      const microStep = (batch: Traced<Signature>): Measured => {
+        const made = losses(batch);
+        this.optimizer.accumulate(made.loss, { weight: made.weight });
+        return measured(made);
+      };
+      this.#step = compile(microStep, signature, { ...shared, training: true });
+      this.#applyStep = compile(({ learningRate }) => this.optimizer.apply({ learningRate, clipNorm }), rate, shared);
     }
   }
 
@@ -172,7 +160,7 @@ export class Trainer {
     return this.optimizer.variables();
   }
 
-  /** Goes on from a state; the variables of model and optimizer must have been put back too. */
+  /** Puts a state back; the variables of model and optimizer must have been put back too. */
   restore(state: TrainingState): void {
     if (state.seed !== (this.#options.seed ?? 0))
       throw new TsumikiError(
@@ -187,79 +175,81 @@ export class Trainer {
   async step(signal?: AbortSignal): Promise<StepMetrics> {
     const started = performance.now();
     const learningRate = this.#schedule(this.#stepsDone);
-    const { next, ...made } = await (this.#step
-      ? this.#singleStep(this.#step, learningRate, signal)
-      : this.#accumulatedStep(learningRate, signal));
+    const { next, ...made } = await (this.#applyStep
+      ? this.#accumulatedStep(learningRate, signal)
+      : this.#singleStep(learningRate, signal));
     this.#position = next;
     this.#stepsDone++;
     return { step: this.#stepsDone, ...made, learningRate, seconds: (performance.now() - started) / 1000 };
   }
 
-  async #singleStep(program: StepProgram, learningRate: number, signal?: AbortSignal) {
-    const { batch, next } = this.#data.batch(this.#position, this.#options.batchSize);
-    const feeds = { ...batch, learningRate };
-    const run = await program(feeds, {
+  async #singleStep(learningRate: number, signal?: AbortSignal) {
+    const { feeds, next } = await this.#source.batch(this.#position, this.#options.batchSize);
+    const given: Feeds<Signature> = { ...feeds, learningRate: scalar(learningRate) };
+    const norm = (results: Results<Measured>) => results.gradientNorm?.item() ?? Number.NaN;
+    const run = await this.#step(given, {
       step: this.#stepsDone,
       ...(signal ? { signal } : {}),
-      // A step whose loss or gradient is not finite leaves the weights as they were.
-      commit: (results) => Number.isFinite(minimized(results)) && Number.isFinite(results.gradientNorm.item()),
+      // A step whose loss or gradient is not finite, or in which nothing counts, leaves the weights as they were.
+      commit: (results) => Number.isFinite(minimized(results)) && Number.isFinite(norm(results)) && weightOf(results) > 0,
     });
-    const [loss, gradientNorm] = [minimized(run), run.gradientNorm.item()];
+    const [loss, gradientNorm] = [minimized(run), norm(run)];
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
-      throw this.#notFinite(loss, gradientNorm, await program.firstNotFinite(feeds, { step: this.#stepsDone }));
-    const auxiliary = run.auxiliaryLoss && { auxiliaryLoss: run.auxiliaryLoss.item() };
-    return { loss: run.loss.item(), ...auxiliary, gradientNorm, tokens: countTokens(batch), next };
+      throw this.#notFinite(loss, gradientNorm, await this.#step.firstNotFinite(given, { step: this.#stepsDone }));
+    const totals = new Totals();
+    totals.add(run);
+    return { ...totals.means(), gradientNorm, next };
   }
 
   async #accumulatedStep(learningRate: number, signal?: AbortSignal) {
-    const microStep = this.#microStep as MicroStepProgram;
     const applyStep = this.#applyStep as ApplyProgram;
+    const totals = new Totals();
     let position = this.#position;
-    let lossSum = 0;
-    let auxiliarySum: number | undefined;
-    let tokens = 0;
     await this.optimizer.discardAccumulated();
-    for (let i = 0; i < (this.#options.accumulation ?? 1); i++) {
-      const { batch, next } = this.#data.batch(position, this.#options.batchSize);
-      const run = await microStep(batch, { step: this.#stepsDone, microStep: i, ...(signal ? { signal } : {}) });
+    for (let microStep = 0; microStep < (this.#options.accumulation ?? 1); microStep++) {
+      const { feeds, next } = await this.#source.batch(position, this.#options.batchSize);
+      const place = { step: this.#stepsDone, microStep };
+      const run = await this.#step(feeds, { ...place, ...(signal ? { signal } : {}) });
       if (!Number.isFinite(minimized(run)))
-        throw this.#notFinite(
-          minimized(run),
-          undefined,
-          await microStep.firstNotFinite(batch, { step: this.#stepsDone, microStep: i }),
-        );
-      const counted = countTokens(batch);
-      lossSum += run.loss.item() * counted;
-      if (run.auxiliaryLoss) auxiliarySum = (auxiliarySum ?? 0) + run.auxiliaryLoss.item() * counted;
-      tokens += counted;
+        throw this.#notFinite(minimized(run), undefined, await this.#step.firstNotFinite(feeds, place));
+      totals.add(run);
       position = next;
     }
-    const run = await applyStep({ learningRate }, { commit: ({ gradientNorm }) => Number.isFinite(gradientNorm.item()) });
+    const means = totals.means();
+    const run = await applyStep(
+      { learningRate },
+      { commit: ({ gradientNorm }) => Number.isFinite(gradientNorm.item()) && means.units > 0 },
+    );
     const gradientNorm = run.gradientNorm.item();
     if (!Number.isFinite(gradientNorm))
-      throw this.#notFinite(lossSum / tokens, gradientNorm, await applyStep.firstNotFinite({ learningRate }));
-    const mean = (total: number) => total / Math.max(1, tokens);
-    const auxiliary = auxiliarySum === undefined ? {} : { auxiliaryLoss: mean(auxiliarySum) };
-    return { loss: mean(lossSum), ...auxiliary, gradientNorm, tokens, next: position };
+      throw this.#notFinite(means.loss, gradientNorm, await applyStep.firstNotFinite({ learningRate }));
+    return { ...means, gradientNorm, next: position };
   }
 
-  /** Loss over the whole validation part; the weights stay as they are. */
-  async validate(signal?: AbortSignal): Promise<ValidationMetrics> {
-    let lossSum = 0;
-    let tokens = 0;
-    for (const batch of this.#data.validation(this.#options.batchSize)) {
-      const { loss } = await this.#evaluate(batch, signal ? { signal } : {});
-      const counted = countTokens(batch);
-      lossSum += loss.item() * counted;
-      tokens += counted;
+  /**
+   * Loss over the validation data; the weights stay as they are.
+   *
+   * @param options.batches at most so many of them. Default: all
+   * @throws TsumikiError DATA where there is none, or nothing in it counts
+   */
+  async validate({ signal, batches = Number.POSITIVE_INFINITY }: ValidateOptions = {}): Promise<ValidationMetrics> {
+    const totals = new Totals();
+    let left = batches;
+    for await (const feeds of this.#source.validation?.(this.#options.batchSize) ?? []) {
+      if (left-- <= 0) break;
+      totals.add(await this.#evaluate(feeds, signal ? { signal } : {}));
     }
-    if (tokens === 0)
-      throw new TsumikiError("DATA", "The validation part has no tokens: take a larger validation share or a longer text.");
-    return { step: this.#stepsDone, loss: lossSum / tokens, bitsPerByte: lossSum / Math.LN2 / this.#data.validationBytes };
+    const { loss, units, metrics } = totals.means();
+    if (units === 0)
+      throw new TsumikiError(
+        "DATA",
+        `The validation data has nothing that counts (no ${this.#source.unit.name}): take a larger validation share or more data.`,
+      );
+    return { step: this.#stepsDone, loss, metrics: { ...metrics, ...this.#task.summarize?.(loss) } };
   }
 
   async release(): Promise<void> {
-    for (const program of [this.#evaluate, this.#step, this.#microStep, this.#applyStep]) await program?.release();
+    for (const program of [this.#evaluate, this.#step, this.#applyStep]) await program?.release();
   }
 
   #notFinite(
@@ -278,18 +268,63 @@ export class Trainer {
   }
 }
 
-/** Cross-entropy, and apart from it what else is made small. */
-const reported = ({ loss, crossEntropy }: TrainingLosses): Losses =>
-  loss === crossEntropy ? { loss } : { loss: crossEntropy, auxiliaryLoss: sub(loss, crossEntropy) };
+export interface ValidateOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly batches?: number | undefined;
+}
 
-/** What a step made small: the sum of what is reported. */
-const minimized = ({ loss, auxiliaryLoss }: Results<Losses>): number => loss.item() + (auxiliaryLoss?.item() ?? 0);
+/** The reported loss, and auxiliary losses apart from it. */
+function measured({ loss, weight, reported = loss, metrics = {} }: Losses): Measured {
+  return {
+    loss: reported,
+    weight,
+    ...(reported === loss ? {} : { auxiliaryLoss: sub(loss, reported) }),
+    ...Object.fromEntries(Object.entries(metrics).map(([name, metric]) => [`sum:${name}`, metric.sum])),
+    ...Object.fromEntries(Object.entries(metrics).map(([name, metric]) => [`weight:${name}`, metric.weight])),
+  };
+}
 
-interface TracedBatch {
-  readonly ids: Tensor;
-  readonly labels: Tensor;
-  readonly segments?: Tensor;
-  readonly positions?: Tensor;
+const scalar = (value: number) => hostArray("float32", [], Float32Array.of(value));
+
+/** What a step minimized: the sum of the losses that are reported. */
+const minimized = (results: Results<Measured>): number =>
+  (results.loss?.item() ?? Number.NaN) + (results.auxiliaryLoss?.item() ?? 0);
+
+const weightOf = (results: Results<Measured>): number => results.weight?.item() ?? 0;
+
+/** Means over several batches, each counted by its weight. */
+class Totals {
+  #units = 0;
+  #loss = 0;
+  #auxiliary: number | undefined;
+  readonly #metrics = new Map<string, { sum: number; weight: number }>();
+
+  add(results: Results<Measured>): void {
+    const weight = weightOf(results);
+    this.#units += weight;
+    this.#loss += (results.loss?.item() ?? 0) * weight;
+    if (results.auxiliaryLoss) this.#auxiliary = (this.#auxiliary ?? 0) + results.auxiliaryLoss.item() * weight;
+    for (const [key, value] of Object.entries(results)) {
+      const [kind, name = ""] = key.split(":");
+      if (kind !== "sum") continue;
+      const metric = this.#metrics.get(name) ?? { sum: 0, weight: 0 };
+      metric.sum += value.item();
+      metric.weight += results[`weight:${name}`]?.item() ?? 0;
+      this.#metrics.set(name, metric);
+    }
+  }
+
+  means() {
+    const mean = (total: number) => total / Math.max(this.#units, Number.MIN_VALUE);
+    return {
+      loss: mean(this.#loss),
+      ...(this.#auxiliary === undefined ? {} : { auxiliaryLoss: mean(this.#auxiliary) }),
+      units: this.#units,
+      metrics: Object.fromEntries(
+        [...this.#metrics].flatMap(([name, { sum, weight }]) => (weight > 0 ? [[name, sum / weight]] : [])),
+      ) as Readonly<Record<string, number>>,
+    };
+  }
 }
 
 function scheduleOf({ learningRate, steps, warmupSteps, minimumLearningRate }: TrainerOptions): Schedule {
@@ -299,13 +334,7 @@ function scheduleOf({ learningRate, steps, warmupSteps, minimumLearningRate }: T
   return cosineSchedule({
     peak: learningRate,
     totalSteps: steps,
-    warmupSteps: warmupSteps ?? Math.ceil(steps / 100),
+    warmupSteps: warmupSteps ?? defaultWarmupSteps(steps),
     minimum: minimumLearningRate ?? learningRate / 10,
   });
-}
-
-function countTokens({ labels }: TokenBatch): number {
-  let count = 0;
-  for (const label of labels.data) if (label !== ignoredLabel) count++;
-  return count;
 }

@@ -9,6 +9,7 @@ import type { HostArray } from "../../graph/host-array.js";
 import type { Variable } from "../../graph/variable.js";
 import { Llama } from "../../models/decoders/llama.js";
 import { trainTokenizer } from "../../tokenizer/train.js";
+import { causalTask } from "../../train/objectives/causal-lm.js";
 import { Trainer, type TrainerOptions } from "../../train/trainer.js";
 import type { Engine } from "../engine.js";
 import { onnxRuntimeNode } from "../onnxruntime/node.js";
@@ -50,7 +51,7 @@ async function trainOn(
   from?: Saved,
 ): Promise<{ readonly losses: number[]; readonly saved: Saved }> {
   const model = makeModel();
-  const trainer = new Trainer(model, data, { ...settings, engine });
+  const trainer = new Trainer(model, causalTask(model, data), { ...settings, engine });
   if (from) {
     for (const [name, variable] of variablesOf(model, trainer)) variable.write(from.values.get(name) as HostArray);
     trainer.restore(from.state);

@@ -115,7 +115,7 @@ export class Llama extends CausalLM {
     if (balancing === 0 || !isTraining()) return super.losses(ids, labels, options);
     return this.within(() => {
       const routings: Routing[] = [];
-      const { loss, crossEntropy } = this.lossesOf(this.hiddenStates(ids, options, routings), labels, options);
+      const { loss, crossEntropy } = this.lossOfHidden(this.hiddenStates(ids, options, routings), labels, options);
       const together = balancedBy === "model" ? [routings] : routings.map((routing) => [routing]);
       const counted = together.filter(({ length }) => length > 0);
       const counting = { real: options.keys, perText: balancedBy === "text" };
