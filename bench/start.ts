@@ -63,8 +63,8 @@ async function trainOnce(engine: EngineName, { threads, seed, steps }: RunOption
     );
     if (!validation) throw new Error("The run has no validation.");
     const [{ precision }] = JSON.parse(await readFile(join(directory, "run/engines.json"), "utf8")) as [RunEngine];
-    const { loss: validationLoss, bitsPerByte } = validation;
-    return { by: `tsumiki/${engine}`, precision, seed, seconds, validationLoss, bitsPerByte };
+    const { loss: validationLoss, metrics } = validation;
+    return { by: `tsumiki/${engine}`, precision, seed, seconds, validationLoss, bitsPerByte: metrics.bitsPerByte ?? Number.NaN };
   } finally {
     await rm(directory, { recursive: true });
   }

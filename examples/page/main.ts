@@ -49,8 +49,8 @@ async function run(signal: AbortSignal): Promise<void> {
     signal,
     async onStep(metrics) {
       rows.push(metrics);
-      const { step, loss, tokens, seconds } = metrics;
-      say(`Step ${step} of ${steps} · loss ${loss.toFixed(3)} · ${Math.round(tokens / seconds)} tokens/s · ${engine}`);
+      const { step, loss, units, seconds } = metrics;
+      say(`Step ${step} of ${steps} · loss ${loss.toFixed(3)} · ${Math.round(units / seconds)} tokens/s · ${engine}`);
       curve.innerHTML = lossCurveSvg(rows, { title: `${rows.length} steps` });
       if (step % sampleEvery === 0 || step === steps) await write(model, tokenizer, `after step ${step}`, signal);
     },

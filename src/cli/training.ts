@@ -9,6 +9,7 @@ import type { RecipeInput } from "../runs/recipe.js";
 import { reporterFor } from "../runs/reporter-terminal.node.js";
 import { type RunResult, type RunTrainingOptions, runTraining } from "../runs/training.node.js";
 import { formatDuration } from "../train/reporter.js";
+import { describeValidation } from "../train/train.js";
 import { interruptSignal } from "./interrupt.js";
 
 /** What to type, besides the name of the run, to go on with it and to use it. */
@@ -40,8 +41,7 @@ export async function trainAndReport(
   const metrics = await (await RunDirectory.open(options.directory)).metrics();
   console.log(`\n${lossCurveText(metrics, { width: Math.min(process.stdout.columns ?? 80, 100) })}`);
   if (result.validation) {
-    const { loss, bitsPerByte } = result.validation;
-    console.log(`\nValidation: ${loss.toFixed(4)} nats per token, ${bitsPerByte.toFixed(3)} bits per byte of text.`);
+    console.log(`\nValidation at ${describeValidation(result.validation, result.unit)}.`);
   }
   console.log(`Trained for ${formatDuration(result.seconds)} (minutes:seconds).`);
   for (const { prompt, text } of result.samples) printSample(prompt, text);

@@ -20,6 +20,8 @@ export interface Unit {
 export interface BatchSource<S extends Signature = Signature, P extends Json = Json> {
   readonly signature: S;
   readonly unit: Unit;
+  /** What is in it, in a few words for people: `311,000 tokens to train on, 34,000 to validate`. */
+  readonly description?: string;
   /** Where the training data begins, in an order that the seed chooses. */
   start(seed: number): P;
   /** The batch at `position`, and where the next one begins. */

@@ -20,6 +20,7 @@ export {
 } from "#platform/data/reading";
 export { renderSvg, type SvgOptions } from "../image/render-svg.js";
 export { type BadRow, type BadRowPolicy, type BadRowReport, BadRows, describeBadRow, type RowPlace } from "./bad-rows.js";
+export type { BatchSource, Json, Unit } from "./batch-source.js";
 export { type BatchesOptions, batches } from "./batches.js";
 export { type BucketedOptions, bucketedDocuments } from "./bucketed.js";
 export {
@@ -51,4 +52,5 @@ export { describeReading, type ReadingReport } from "./reading-report.js";
 export { type Cursor, type Dataset, datasetOf, mapped, type Position, repeated, taken } from "./stream/dataset.js";
 export { type InterleaveOptions, interleaved, type WeightedDataset } from "./stream/interleaved.js";
 export { type ShuffleOptions, shuffled } from "./stream/shuffled.js";
+export { type TokenSignature, type TokenSource, tokenSource } from "./token-source.js";
 export { encodeDocuments, type TokenDocument, type TokenDocuments, tokenDocuments } from "./tokens/token-documents.js";

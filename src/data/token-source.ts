@@ -10,6 +10,9 @@ const documentPlaces = { segments: int32("batch", "seq"), positions: int32("batc
 
 export type TokenSignature = typeof idsAndLabels & Partial<typeof documentPlaces>;
 
+const describeTokens = (train: number, validation: number): string =>
+  `${train.toLocaleString("en-US")} tokens to train on, ${validation.toLocaleString("en-US")} to validate`;
+
 export interface TokenSource extends BatchSource<TokenSignature, DataPosition> {
   /** The most tokens in a row. */
   readonly context: number;
@@ -17,7 +20,7 @@ export interface TokenSource extends BatchSource<TokenSignature, DataPosition> {
   readonly vocabSize: number;
 }
 
-export function tokenSource(data: DataSource): TokenSource {
+export function tokenSource(data: DataSource & { readonly trainTokenCount?: number }): TokenSource {
   const signature: TokenSignature = data.segmented ? { ...idsAndLabels, ...documentPlaces } : idsAndLabels;
   return {
     ...{ signature, context: data.context, vocabSize: data.vocabSize },
@@ -25,6 +28,9 @@ export function tokenSource(data: DataSource): TokenSource {
       name: "token",
       ...(data.validationTokenCount > 0 ? { bytes: data.validationBytes / data.validationTokenCount } : {}),
     },
+    ...(data.trainTokenCount === undefined
+      ? {}
+      : { description: describeTokens(data.trainTokenCount, data.validationTokenCount) }),
     start: startOfData,
     async batch(position, size) {
       const { batch, next } = data.batch(position, size);

@@ -10,7 +10,6 @@ import { sum } from "../graph/ops/reduce.js";
 import type { Node, Tensor } from "../graph/tensor.js";
 import { runTrace } from "../graph/trace.js";
 import { describeKind, type Model } from "../models/model.js";
-import type { VisionModel } from "../models/vision-model.js";
 import { optimize } from "../onnx/passes/index.js";
 import { liveBytes } from "./live-bytes.js";
 import { byModule, type ModuleParameters } from "./modules.js";
@@ -51,7 +50,7 @@ export interface GeneralInspection {
 export function inspectAnyModel(model: Model, options: GeneralInspectOptions = {}): GeneralInspection {
   const { optimizer = "adamw" } = options;
   const sizes = sizesOf(model, options);
-  const required = Object.entries(describeKind(model).inputs).filter(([, { optional }]) => !optional);
+  const required = Object.entries(describeKind(model).inputs(model)).filter(([, { optional }]) => !optional);
   const shapes = Object.fromEntries(
     required.map(([name, { spec }]) => [
       name,
@@ -84,13 +83,13 @@ function sizesOf(model: Model, { batch = 1, context }: GeneralInspectOptions): R
     if (!Number.isInteger(size) || size < 1) throw new ArgumentError(`${name} is ${size}, but it must be a whole number from 1.`);
   if (seq > reach && context !== undefined)
     throw new ArgumentError(`The context is ${seq}, but the model can look at ${reach} positions.`);
-  const { numChannels = 1, imageSize = 1 } = (backbone ?? model) as unknown as Partial<VisionModel>;
-  return { batch, seq, channels: numChannels, height: imageSize, width: imageSize };
+  return { batch, seq };
 }
 
 /** The forward pass, or with it the gradients of a scalar that depends on every output. */
 function traced(model: Model, shapes: Readonly<Record<string, readonly number[]>>, training: boolean): Graph {
-  const { inputs, outputs } = describeKind(model);
+  const { outputs, ...kind } = describeKind(model);
+  const inputs = kind.inputs(model);
   const leaves = Object.fromEntries(
     Object.entries(shapes).map(([name, shape]) => [name, input(name, inputs[name]?.spec.dtype ?? "float32", shape)]),
   );

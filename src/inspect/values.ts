@@ -29,7 +29,7 @@ export function valueNames(model: Model): readonly string[] {
 export const outputNames = (model: Model): readonly string[] => programOfRequired(model).outputs();
 
 function programOfRequired(model: Model) {
-  const { inputs } = describeKind(model);
+  const inputs = describeKind(model).inputs(model);
   return programOf(
     model,
     Object.keys(inputs).filter((name) => !inputs[name]?.optional),
@@ -75,7 +75,8 @@ export async function modelValues(
 
 /** A program of the model's outputs for the inputs of these names. */
 function programOf(model: Model, names: readonly string[], options: ValuesOptions) {
-  const { inputs, outputs } = describeKind(model);
+  const { outputs, ...kind } = describeKind(model);
+  const inputs = kind.inputs(model);
   const signature: Signature = Object.fromEntries(names.map((name) => [name, (inputs[name] as ModelInput).spec]));
   let made: readonly string[] = [];
   const program = compile(
@@ -92,7 +93,7 @@ function programOf(model: Model, names: readonly string[], options: ValuesOption
 
 /** The inputs as arrays with a batch, checked. */
 function feedsOf(model: Model, given: ModelInputValues): Feeds<Signature> {
-  const { inputs } = describeKind(model);
+  const inputs = describeKind(model).inputs(model);
   const known = Object.keys(inputs).join(", ");
   for (const name of Object.keys(given))
     if (!Object.hasOwn(inputs, name))

@@ -102,7 +102,7 @@ declare module "./model.js" {
 }
 
 defineModelKind("causal-lm", {
-  inputs: { ids: { spec: int32("batch", "seq") }, mask: { spec: bool("batch", "seq"), optional: true } },
+  inputs: () => ({ ids: { spec: int32("batch", "seq") }, mask: { spec: bool("batch", "seq"), optional: true } }),
   outputs: (model, { ids, mask }) => ({ logits: model.forward(ids as Tensor, mask ? { keys: mask } : {}) }),
 });
 

@@ -53,11 +53,11 @@ declare module "./model.js" {
 }
 
 /** The inputs of everything that reads text without looking at what follows from it. */
-export const encoderInputs = {
+export const encoderInputs = () => ({
   ids: { spec: int32("batch", "seq") },
   tokenTypeIds: { spec: int32("batch", "seq"), optional: true },
   mask: { spec: bool("batch", "seq"), optional: true },
-} as const;
+});
 
 defineModelKind("encoder", {
   inputs: encoderInputs,

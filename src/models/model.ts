@@ -48,7 +48,7 @@ export interface ModelInput {
 
 /** How models of a kind are called by those who know nothing else of them: `tsumiki logits`, the inspection of values. */
 export interface KindDescription<M extends Model> {
-  readonly inputs: Readonly<Record<string, ModelInput>>;
+  inputs(model: M): Readonly<Record<string, ModelInput>>;
   /** What the model makes of its inputs, by name; the main output first. Those that are optional may be absent. */
   outputs(model: M, inputs: Readonly<Record<string, Tensor | undefined>>): Readonly<Record<string, Tensor>>;
 }

@@ -26,7 +26,9 @@ declare module "./model.js" {
   }
 }
 
-export const visionInputs = { pixels: { spec: float32("batch", "channels", "height", "width") } } as const;
+export const visionInputs = ({ numChannels, imageSize }: Pick<VisionModel, "numChannels" | "imageSize">) => ({
+  pixels: { spec: float32("batch", numChannels, imageSize, imageSize) },
+});
 
 defineModelKind("vision", {
   inputs: visionInputs,

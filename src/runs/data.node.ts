@@ -2,12 +2,10 @@
 
 import { join } from "node:path";
 import { badRowError } from "../data/bad-rows.js";
-import { bucketedDocuments } from "../data/bucketed.js";
 import type { TextExample } from "../data/example.js";
 import { type FileDataset, readExamples } from "../data/examples.node.js";
 import { decisiveSettings, type Filter, filtered } from "../data/filters/filter.js";
 import { c4, exactDuplicates, gopherQuality, gopherRepetition, lengthFilter, nearDuplicates } from "../data/filters/index.js";
-import { type PackedDocuments, packedDocuments } from "../data/packed.js";
 import { describeReading, nothingLeftOut, type ReadingReport, renamedFiles } from "../data/reading-report.js";
 import { cacheFolder, corpusBytesFromNpm, corpusPath } from "../data/sources.node.js";
 import { cachedTokens, contentHash } from "../data/tokens/token-cache.node.js";
@@ -94,9 +92,8 @@ function filterOf(recipe: FilterRecipe): Filter {
   }
 }
 
-export interface RunData extends PackedDocuments, Disposable {
-  readonly documentCount: number;
-}
+/** Tokens in a file, which is to be closed. */
+export type RunDocuments = TokenDocuments & Disposable;
 
 /** The token that ends documents: what models are pretrained with, else what the tokenizer calls the end of a text, if anything. */
 function endOfDocument({ config, tokenToId }: Tokenizer): string | undefined {
@@ -107,13 +104,13 @@ function endOfDocument({ config, tokenToId }: Tokenizer): string | undefined {
   );
 }
 
-/** The texts as tokens, from the cache where they have been encoded before, in rows. */
-export async function packedTexts(
+/** The texts as tokens, from the cache where they have been encoded before. */
+export async function tokensOf(
   texts: RunTexts,
   tokenizer: Tokenizer,
-  { data, training: { context } }: Recipe,
+  { data }: Recipe,
   { reporter, signal }: { readonly reporter: Reporter; readonly signal: AbortSignal | undefined },
-): Promise<RunData> {
+): Promise<RunDocuments> {
   const separator = texts.several ? endOfDocument(tokenizer) : undefined;
   const tokens = await cachedTokens(texts.read, tokenizer, {
     folder: join(cacheFolder(), "tokens"),
@@ -130,17 +127,9 @@ export async function packedTexts(
     if (badRow && data.onBadRow !== "skip") throw badRowError(badRow); // they were skipped when the tokens were made
     if (texts.ignored.length > 0) reporter.message(`Not read, since their endings are not known: ${texts.ignored.join(", ")}`);
     for (const line of describeReading(report)) reporter.message(line);
-    const packed = rowsOf(tokens, data, context);
-    return { ...packed, documentCount: tokens.starts.length - 1, [Symbol.dispose]: () => tokens[Symbol.dispose]() };
+    return tokens;
   } catch (error) {
     tokens[Symbol.dispose]();
     throw error;
   }
-}
-
-function rowsOf(tokens: TokenDocuments, { packing, validationShare }: Recipe["data"], context: number): PackedDocuments {
-  if (packing !== "padded")
-    return packedDocuments(tokens, { context, validationShare, sampling: packing === "bestFit" ? "bestFit" : "shuffled" });
-  const buckets = [context / 4, context / 2, context].map(Math.ceil);
-  return bucketedDocuments(tokens, { buckets: [...new Set(buckets)], validationShare });
 }

@@ -1,24 +1,33 @@
 /** What a recipe asks for, fetched or made: text, tokenizer, data, model (Node). */
 
+import type { BatchSource } from "../data/batch-source.js";
 import { describeReading } from "../data/reading-report.js";
+import type { TokenDocuments } from "../data/tokens/token-documents.js";
 import { TsumikiError } from "../errors.js";
 import { elementCount } from "../graph/host-array.js";
 import type { DownloadOptions } from "../hub/download.node.js";
-import type { CausalLM } from "../models/causal-lm.js";
+import type { Model } from "../models/model.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { type TrainingProgress, trainTokenizer } from "../tokenizer/train.js";
+import { corpusRows } from "../train/data-context.js";
+import { type Companions, type DataContext, objectiveNamed, taskOf } from "../train/objective.js";
 import type { Reporter } from "../train/reporter.js";
-import { endOfText, packedTexts, type RunData, type RunTexts, textsOf } from "./data.node.js";
+import type { Task } from "../train/trainer.js";
+import { endOfText, type RunDocuments, type RunTexts, textsOf, tokensOf } from "./data.node.js";
 import { describeRunEngine, type RunEngine } from "./engines.node.js";
 import { modelMakerOf } from "./model.node.js";
 import type { Recipe } from "./recipe.js";
-import { openTokenizerOf } from "./trained-model.node.js";
+import { readsExamples } from "./recipe-objective.js";
+import { openTokenizerOf, openTrainedModel } from "./trained-model.node.js";
 
-export interface Ingredients {
-  readonly tokenizer: Tokenizer;
-  /** Reads from a file: it is to be disposed. */
-  readonly data: RunData;
-  readonly model: CausalLM;
+export interface Ingredients extends Disposable {
+  /** Of models that read text. */
+  readonly tokenizer: Tokenizer | undefined;
+  readonly model: Model;
+  /** What is learned from which batches; may read from a file, which disposing closes. */
+  readonly task: Task;
+  /** The texts as tokens, where there are any. */
+  readonly documents: TokenDocuments | undefined;
   /** What samples continue. */
   readonly prompts: readonly string[];
   /** By which changed data is noticed. */
@@ -27,32 +36,86 @@ export interface Ingredients {
 
 export interface IngredientsOptions {
   /** Of a run that goes on: its tokenizer and, where they came from elsewhere, its weights, and the data that it must find again. */
-  readonly known?: (Pick<Ingredients, "tokenizer" | "textSha256"> & { openModel(): Promise<CausalLM> }) | undefined;
+  readonly known?: (Pick<Ingredients, "tokenizer" | "textSha256"> & { openModel(): Promise<Model> }) | undefined;
   readonly reporter: Reporter;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** @throws TsumikiError DATA, TOKENIZER or ARGUMENT where something does not fit together */
-export async function ingredientsOf(recipe: Recipe, { known, reporter, signal }: IngredientsOptions): Promise<Ingredients> {
-  // A run that goes on holds all of its model, wherever the model came from.
+export async function ingredientsOf(recipe: Recipe, options: IngredientsOptions): Promise<Ingredients> {
+  const { known, reporter, signal } = options;
+  const download = downloadOptions({ reporter, signal });
+  // A run that is resumed holds all of its model, wherever the model came from.
   const saved = recipe.model.architecture === "saved" ? await known?.openModel() : undefined;
-  const makeModel = saved ? () => saved : await modelMakerOf(recipe, downloadOptions({ reporter, signal }));
-  const texts = await textsOf(recipe, signal);
-  if (known && known.textSha256 !== texts.sha256)
+  const makeModel = saved ? () => saved : await modelMakerOf(recipe, download);
+  const texts = readsExamples(recipe.objective.name) ? await textsOf(recipe, signal) : undefined;
+  const textSha256 = texts?.sha256 ?? JSON.stringify(recipe.objective);
+  if (known && known.textSha256 !== textSha256)
     throw new TsumikiError("DATA", "The text has changed since the run began. Put it back, or begin a new run.");
-  let tokenizer = known?.tokenizer;
+  const tokenizer = known?.tokenizer ?? (texts && (await tokenizerFor(recipe, texts, { reporter, signal })));
+  const prompts = texts && tokenizer ? await promptsOf(recipe, texts, tokenizer) : [];
+  const model = makeModel(tokenizer); // a misfit is noticed before the texts are encoded
+  const companions = await openCompanions(recipe, download);
+  let documents: RunDocuments | undefined;
+  const { name, ...given } = recipe.objective;
+  const objective = objectiveNamed(name);
+  const settings = objective.settings.parse(given);
+  const context: DataContext = {
+    ...{ settings, model },
+    layout: {
+      context: recipe.training.context,
+      packing: recipe.data.packing ?? "windows",
+      validationShare: recipe.data.validationShare,
+    },
+    get tokenizer() {
+      return required(tokenizer, recipe);
+    },
+    examples: () => required(texts, recipe).read(),
+    rows: corpusRows,
+    async documents() {
+      documents ??= await tokensOf(required(texts, recipe), required(tokenizer, recipe), recipe, { reporter, signal });
+      return documents;
+    },
+  };
   try {
-    tokenizer ??= await tokenizerOf(recipe, texts, { reporter, signal });
+    const source: BatchSource = await objective.source(context);
+    const task = taskOf({ objective, settings }, model, source, companions);
+    return { tokenizer, model, task, documents, prompts, textSha256, [Symbol.dispose]: () => documents?.[Symbol.dispose]() };
   } catch (error) {
-    // What was left out may be the reason, as where no text is left.
-    for (const line of describeReading(texts.report())) reporter.message(line);
+    documents?.[Symbol.dispose]();
     throw error;
   }
-  const prompts = recipe.samples.prompts ?? [openingOf((await firstOf(texts.read()))?.text ?? "")];
-  for (const prompt of prompts) tokenizer.encode(prompt); // one that cannot be encoded is noticed now, not at the first sample
-  const model = makeModel(tokenizer); // a misfit too
-  const data = await packedTexts(texts, tokenizer, recipe, { reporter, signal });
-  return { tokenizer, data, model, prompts, textSha256: texts.sha256 };
+}
+
+function required<T>(value: T | undefined, { objective }: Recipe): T {
+  if (value !== undefined) return value;
+  throw new TsumikiError("CONFIG", `The objective ${objective.name} asks for texts, but says that it learns from none.`);
+}
+
+async function tokenizerFor(recipe: Recipe, texts: RunTexts, listening: Listening): Promise<Tokenizer> {
+  try {
+    return await tokenizerOf(recipe, texts, listening);
+  } catch (error) {
+    // What was left out may be the reason, as where no text is left.
+    for (const line of describeReading(texts.report())) listening.reporter.message(line);
+    throw error;
+  }
+}
+
+/** What samples continue. One that cannot be encoded is noticed here, and not at the first sample. */
+async function promptsOf({ samples }: Recipe, texts: RunTexts, tokenizer: Tokenizer): Promise<readonly string[]> {
+  const prompts = samples.prompts ?? [openingOf((await firstOf(texts.read()))?.text ?? "")];
+  for (const prompt of prompts) tokenizer.encode(prompt);
+  return prompts;
+}
+
+async function openCompanions({ companions = {}, objective }: Recipe, download: DownloadOptions): Promise<Companions> {
+  const { kind } = objectiveNamed(objective.name);
+  const opened = Object.entries(companions).map(async ([name, { source }]) => {
+    const { model } = await openTrainedModel(source, { ...download, kind });
+    return [name, model] as const;
+  });
+  return Object.fromEntries(await Promise.all(opened));
 }
 
 type Listening = Omit<IngredientsOptions, "known">;
@@ -92,25 +155,38 @@ const openingOf = (text: string): string => text.trim().split(/\s+/, 3).join(" "
 /** A few lines on what is about to be trained, where and how. */
 export function describeIngredients(
   recipe: Recipe,
-  { tokenizer, data, model }: Ingredients,
+  { tokenizer, documents, model, task }: Ingredients,
   engine: RunEngine,
   directory: string,
 ): string {
   const { corpus: name, files = [] } = recipe.data;
   const { steps, batchSize, accumulation, context } = recipe.training;
   const parameters = [...model.parameters().values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
-  const tokensPerStep = batchSize * accumulation * context;
-  const epochs = (steps * accumulation) / data.batchesPerEpoch(batchSize);
-  const documents = data.documentCount > 1 ? `${count(data.documentCount)} documents, ` : "";
-  const bytesPerToken = data.bytesPerToken.toFixed(1);
-  return [
-    `text       ${name ?? files.join(", ")}: ${documents}${count(data.trainTokenCount)} tokens to train on, ${count(data.validationTokenCount)} to validate`,
-    `tokenizer  ${describeTokenizer(recipe.tokenizer)}, ${count(tokenizer.vocabSize)} tokens, ${bytesPerToken} bytes each on average`,
-    `model      ${model.modelType}, ${(parameters / 1e6).toFixed(1)} million parameters`,
-    `training   ${count(steps)} steps of ${count(tokensPerStep)} tokens: ${epochs.toFixed(1)} times through the text`,
-    `engine     ${describeRunEngine(engine)}, ${engine.threads} threads`,
-    `kept in    ${directory}`,
-  ].join("\n");
+  const { unit, description = "" } = task.source;
+  const epochs = (steps * accumulation) / task.source.batchesPerEpoch(batchSize);
+  const [documentCount, tokenCount] = documents ? [documents.starts.length - 1, documents.starts.at(-1) as number] : [0, 0];
+  const read = documentCount > 1 ? `${count(documentCount)} documents, ` : "";
+  const perStep = `${count(batchSize * accumulation * (documents ? context : 1))} ${unit.name}s`;
+  const lines = [
+    ["objective", recipe.objective.name],
+    [documents ? "text" : "data", `${documents ? `${name ?? files.join(", ")}: ${read}` : ""}${description}`],
+    ...(tokenizer && documents
+      ? [
+          [
+            "tokenizer",
+            `${describeTokenizer(recipe.tokenizer)}, ${count(tokenizer.vocabSize)} tokens, ${(documents.textBytes / tokenCount).toFixed(1)} bytes each on average`,
+          ],
+        ]
+      : []),
+    ["model", `${model.modelType}, ${(parameters / 1e6).toFixed(1)} million parameters`],
+    ["training", `${count(steps)} steps of ${perStep}: ${epochs.toFixed(1)} times through the ${documents ? "text" : "data"}`],
+    ["engine", `${describeRunEngine(engine)}, ${engine.threads} threads`],
+    ["kept in", directory],
+  ];
+  return lines
+    .filter(([label]) => label !== "objective" || recipe.objective.name !== "causal-lm")
+    .map(([label = "", value]) => `${label.padEnd(10)} ${value}`)
+    .join("\n");
 }
 
 function describeTokenizer(tokenizer: Recipe["tokenizer"]): string {

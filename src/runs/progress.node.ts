@@ -29,5 +29,10 @@ export async function runProgress(directory: string): Promise<RunProgress | unde
 export async function lastValidation(run: RunDirectory): Promise<ValidationMetrics | undefined> {
   const row = (await run.metrics()).findLast(({ validationLoss }) => typeof validationLoss === "number");
   if (!row) return undefined;
-  return { step: row.step, loss: row.validationLoss ?? Number.NaN, bitsPerByte: row.validationBitsPerByte ?? Number.NaN };
+  const named = Object.entries(row).flatMap(([key, value]): [string, number][] => {
+    const [, first, rest] = /^validation([A-Z])(\w*)$/.exec(key) ?? [];
+    if (first === undefined || key === "validationLoss" || typeof value !== "number") return [];
+    return [[`${first.toLowerCase()}${rest}`, value]];
+  });
+  return { step: row.step, loss: row.validationLoss ?? Number.NaN, metrics: Object.fromEntries(named) };
 }

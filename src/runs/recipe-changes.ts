@@ -7,12 +7,19 @@ export interface RecipeChange {
   readonly key: string;
   readonly from: unknown;
   readonly to: unknown;
-  /** Whether the run goes on as it would have, but for rounding where it is another engine. */
+  /** Whether the run may be resumed with it: it goes on as it would have, but for the rounding of another engine and a longer schedule. */
   readonly harmless: boolean;
 }
 
 /** Keys, or sections, that decide what is shown and kept and where it is computed, not what is computed. */
-const harmlessKeys = ["training.validateEvery", "training.saveEvery", "samples", "engine"];
+const harmlessKeys = [
+  "version",
+  "training.validateEvery",
+  "training.saveEvery",
+  "training.validationBatches",
+  "samples",
+  "engine",
+];
 
 export function recipeChanges(from: Recipe, to: Recipe): RecipeChange[] {
   const [before, after] = [leaves(from), leaves(to)];
@@ -22,7 +29,9 @@ export function recipeChanges(from: Recipe, to: Recipe): RecipeChange[] {
       key,
       from: before.get(key),
       to: after.get(key),
-      harmless: harmlessKeys.some((harmless) => key === harmless || key.startsWith(`${harmless}.`)),
+      harmless:
+        harmlessKeys.some((harmless) => key === harmless || key.startsWith(`${harmless}.`)) ||
+        (key === "training.steps" && Number(after.get(key)) > Number(before.get(key))), // a run can be extended
     }));
 }
 

@@ -10,6 +10,7 @@ const kinds: Readonly<Record<string, readonly string[]>> = {
   data: ["corpus", "files"],
   tokenizer: ["model"],
   model: ["architecture"],
+  objective: ["name"],
 };
 
 /** What `above` says, and what `below` says of the rest, key by key. */

@@ -77,7 +77,9 @@ describe("parseRecipe", () => {
       "training.steps: 0 was given, expected a whole number of at least 1",
       'training.learningRate: "fast" was given, expected a number above 0',
       "training.seed: 1.5 was given, expected a whole number of at least 0",
-      expect.stringMatching(/^training\.stepz: there is no such key; there are steps, batchSize, .*saveEvery$/),
+      expect.stringMatching(
+        /^training\.stepz: there is no such key; there are steps, batchSize, .*saveEvery, validationBatches$/,
+      ),
       "engine.threads: NaN was given, expected a whole number of at least 1",
     ]);
   });
@@ -111,11 +113,11 @@ describe("parseRecipe", () => {
       { model: { architecture: "config", config: {} }, training: { dropout: 0.1 } },
       "training.dropout: 0.1 was given, expected 0 or left out: the config says what is dropped",
     ],
-    [{ model: { architecture: "gpt2" } }, "model.nEmbd: nothing was given, expected a whole number of at least 1"],
+    [{ model: { architecture: "gpt2" } }, "model.nEmbd: nothing was given, expected a whole number from 1 to 1000000"],
     [{ training: 5 }, "training: 5 was given, expected an object"],
     [{ preset: "huge" }, 'preset: "huge" was given, expected "pocket" or "nanogpt" or "small" or "further"'],
     [{ data: { files: [] } }, "data.files: [] was given, expected a list of at least one path"],
-    [{ data: { validationShare: 0 } }, "data.validationShare: 0 was given, expected a number above 0 and below 1"],
+    [{ data: { validationShare: 1 } }, "data.validationShare: 1 was given, expected a number of at least 0, below 1"],
     [
       { training: { context: 128 }, model: { maxPositionEmbeddings: 64 } },
       "model.maxPositionEmbeddings: 64 was given, expected at least training.context, which is 128",
@@ -124,7 +126,7 @@ describe("parseRecipe", () => {
       { training: { dropout: 0.1 } },
       "training.dropout: 0.1 was given, expected 0 or left out, since the llama architecture has no dropout",
     ],
-    [{ training: { zLoss: -1e-4 } }, "training.zLoss: -0.0001 was given, expected a number of at least 0"],
+    [{ training: { zLoss: -1e-4 } }, "objective.zLoss: -0.0001 was given, expected a number of at least 0"],
     [
       { training: { steps: 5, warmupSteps: 6 } },
       "training.warmupSteps: 6 was given, expected at most training.steps, which is 5",
@@ -172,7 +174,9 @@ describe("parseRecipe", () => {
     expect(problems({ model: { nLayer: 2 } })[0]).toMatch(
       /^model\.nLayer: there is no such key; there are architecture, hiddenSize/,
     );
-    expect(problems({ steps: 2 })[0]).toMatch(/^steps: there is no such key; there are preset, data, tokenizer, model/);
+    expect(problems({ steps: 2 })[0]).toMatch(
+      /^steps: there is no such key; there are preset, version, objective, companions, data, tokenizer, model/,
+    );
   });
 });
 

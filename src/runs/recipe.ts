@@ -20,20 +20,27 @@ import { type CorpusName, corpora } from "../data/corpora.js";
 import { precisionChoices } from "../engine/precision.js";
 import { TsumikiError } from "../errors.js";
 import { presets as knownTokenizers, presetNames as tokenizerPresets } from "../tokenizer/training/presets.js";
+import { defaultWarmupSteps } from "../train/trainer.js";
 import { mergeRecipes } from "./recipe-merge.js";
+import { migrateRecipe, recipeVersion } from "./recipe-migrations.js";
+import { companionsOf, objectiveKeys, objectiveSchema, readsExamples } from "./recipe-objective.js";
 import { presetNames, presets } from "./recipe-presets.js";
 import { describe, describeProblems } from "./recipe-problems.js";
 
-const whole = (least: number) => {
-  const expected = `a whole number of at least ${least}`;
-  return z.int(expected).min(least, expected);
+/** @param most a recipe beyond it would ask for more than any machine has, and fail late and badly */
+const whole = (least: number, most = 2 ** 31 - 1) => {
+  const expected = most < 2 ** 31 - 1 ? `a whole number from ${least} to ${most}` : `a whole number of at least ${least}`;
+  return z
+    .int(expected)
+    .min(least, expected)
+    .max(most, most < 2 ** 31 - 1 ? expected : `a whole number up to ${most}`);
 };
 /** A number of the kind that is described, which `limit` sees to. */
 const number = (expected: string, limit: (schema: z.ZodNumber, expected: string) => z.ZodNumber) =>
   limit(z.number(expected), expected);
 const positive = number("a number above 0", (schema, expected) => schema.positive(expected));
 const notNegative = number("a number of at least 0", (schema, expected) => schema.min(0, expected));
-const share = number("a number above 0 and below 1", (schema, expected) => schema.gt(0, expected).lt(1, expected));
+const heldOut = number("a number of at least 0, below 1", (schema, expected) => schema.min(0, expected).lt(1, expected));
 const rate = number("a number of at least 0, below 1", (schema, expected) => schema.min(0, expected).lt(1, expected));
 const probability = number("a number above 0, up to 1", (schema, expected) => schema.gt(0, expected).max(1, expected));
 const text = z.string("a text");
@@ -90,8 +97,8 @@ const dataSchema = z.strictObject({
    * row; "padded" has one a row, filled up to a quarter of the context, half of it or all.
    */
   packing: oneOf(["windows", "bestFit", "padded"]).exactOptional(),
-  /** The part of the tokens, at their end, that is kept for validation. */
-  validationShare: share.exactOptional(),
+  /** The part of the tokens, at their end, that is kept for validation; 0 for none. */
+  validationShare: heldOut.exactOptional(),
 });
 
 const specialTokens = z.array(text, "a list of texts").exactOptional();
@@ -127,9 +134,9 @@ const modelSchema = z.discriminatedUnion(
   [
     z.strictObject({
       architecture: z.literal("gpt2"),
-      nEmbd: whole(1),
-      nLayer: whole(1),
-      nHead: whole(1),
+      nEmbd: whole(1, 1_000_000),
+      nLayer: whole(1, 10_000),
+      nHead: whole(1, 10_000),
       nInner: whole(1).exactOptional(),
       /** The longest context. Default: that of the training. */
       nPositions: whole(1).exactOptional(),
@@ -139,9 +146,9 @@ const modelSchema = z.discriminatedUnion(
     }),
     z.strictObject({
       architecture: z.literal("llama"),
-      hiddenSize: whole(1),
-      numHiddenLayers: whole(1),
-      numAttentionHeads: whole(1),
+      hiddenSize: whole(1, 1_000_000),
+      numHiddenLayers: whole(1, 10_000),
+      numAttentionHeads: whole(1, 10_000),
       numKeyValueHeads: whole(1).exactOptional(),
       headDim: whole(2).exactOptional(),
       intermediateSize: whole(1).exactOptional(),
@@ -163,30 +170,35 @@ const modelSchema = z.discriminatedUnion(
   oneKindOf(["gpt2", "llama", "config", "saved"]),
 );
 
+const every = z.union([whole(1), z.literal("auto")], 'a whole number of at least 1, or "auto"');
+
 const trainingSchema = z.strictObject({
   steps: whole(1),
-  /** Sequences in a batch. */
-  batchSize: whole(1),
-  /** Tokens in a sequence. */
-  context: whole(1),
+  /** Rows (texts, pictures) in a batch. */
+  batchSize: whole(1, 1_000_000),
+  /** Tokens in a row, where the objective reads text. */
+  context: whole(1, 10_000_000).exactOptional(),
   /** The peak of the schedule: warm-up, then half a cosine. */
   learningRate: positive,
   /** Default: a twentieth of the run. */
   warmupSteps: whole(0).exactOptional(),
   minimumLearningRate: notNegative.exactOptional(),
   /** Batches whose gradients make one step. */
-  accumulation: whole(1).exactOptional(),
+  accumulation: whole(1, 1_000_000).exactOptional(),
   clipNorm: positive.exactOptional(),
   weightDecay: notNegative.exactOptional(),
-  /** Weight of the z-loss, which keeps logits from drifting: PaLM takes 1e-4. Default 0. */
-  zLoss: notNegative.exactOptional(),
   /** AdamW's decay rates of the means of gradients and of their squares. */
   betas: z.tuple([rate, rate], "two numbers of at least 0, below 1").exactOptional(),
   dropout: rate.exactOptional(),
   seed: whole(0).exactOptional(),
-  /** Steps between two validations, and between two checkpoints. Default: a tenth of the run. */
-  validateEvery: whole(1).exactOptional(),
-  saveEvery: whole(1).exactOptional(),
+  /**
+   * Steps between two validations, and between two checkpoints. "auto", the default: a tenth of the run, but at least 10 steps, and not
+   * so often that they take more than a fifth of the time.
+   */
+  validateEvery: every.exactOptional(),
+  saveEvery: every.exactOptional(),
+  /** Batches of a validation at most. Default: as many as steps were made since the last one, and at least 16. */
+  validationBatches: whole(1).exactOptional(),
 });
 
 const samplesSchema = z.strictObject({
@@ -206,9 +218,19 @@ const engineSchema = z.strictObject({
   precision: oneOf(precisionChoices).exactOptional(),
 });
 
+/** Models beside the one that is trained, by the names that the objective has for them; where they are kept. */
+const companionsSchema = z.partialRecord(
+  z.enum(["reference", "teacher", "critic", "reward"]),
+  z.strictObject({ /** A Hugging Face directory, a run, a GGUF file, or `org/name` on the hub. */ source: text }),
+);
+
 const recipeSchema = z
   .strictObject({
-    data: dataSchema,
+    version: z.literal([1, recipeVersion], `${recipeVersion}`).exactOptional(),
+    /** What is learned. Default: the next token. */
+    objective: objectiveSchema.prefault({ name: "causal-lm" }),
+    companions: companionsSchema.exactOptional(),
+    data: dataSchema.prefault({}),
     /** Default for a saved model: the one that it was trained with. */
     tokenizer: tokenizerSchema.exactOptional(),
     model: modelSchema,
@@ -216,14 +238,24 @@ const recipeSchema = z
     samples: samplesSchema.prefault({}),
     engine: engineSchema.prefault({}),
   })
-  .superRefine(({ data, tokenizer, model, training }, context) => {
+  .superRefine(({ objective, companions = {}, data, tokenizer, model, training }, context) => {
+    if (!objective) return; // it is wrong itself
     const problem = (path: readonly string[], message: string) => context.addIssue({ code: "custom", path: [...path], message });
-    if ((data.corpus === undefined) === (data.files === undefined)) problem(["data"], "either a corpus or files");
+    const fromExamples = readsExamples(objective.name);
+    const given = [data.corpus, data.files].filter((source) => source !== undefined).length;
+    if (fromExamples && given !== 1) problem(["data"], "either a corpus or files");
+    if (!fromExamples && given > 0) problem(["data"], `nothing: ${objective.name} names its corpus itself (objective.corpus)`);
+    for (const name of companionsOf(objective.name))
+      if (!Object.hasOwn(companions, name)) problem(["companions", name], `{ "source": ... }: ${objective.name} needs a ${name}`);
+    for (const name of Object.keys(companions))
+      if (!companionsOf(objective.name).includes(name))
+        problem(["companions", name], `nothing: ${objective.name} needs no ${name}`);
+    if (fromExamples && training.context === undefined) problem(["training", "context"], "a whole number of at least 1");
     if (tokenizer) checkTokenizer(tokenizer, problem);
-    else if (model.architecture !== "saved") problem(["tokenizer"], "an object");
+    else if (fromExamples && model.architecture !== "saved") problem(["tokenizer"], "an object");
     for (const key of ["nPositions", "maxPositionEmbeddings"] as const) {
       const positions = (model as { readonly [key in typeof key]?: number })[key];
-      if (positions !== undefined && positions < training.context)
+      if (positions !== undefined && training.context !== undefined && positions < training.context)
         problem(["model", key], `at least training.context, which is ${training.context}`);
     }
     if (model.architecture !== "gpt2" && training.dropout) problem(["training", "dropout"], dropoutElsewhere[model.architecture]);
@@ -256,26 +288,29 @@ function checkTokenizer(
 }
 
 /** Fills in what depends on something else or is worth seeing in the file. */
-function complete({ data, tokenizer, model, training, samples, engine }: CheckedRecipe) {
-  const everyTenth = Math.max(1, Math.round(training.steps / 10));
+function complete({ objective, companions, data, tokenizer, model, training, samples, engine }: CheckedRecipe) {
+  const { context = 1 } = training; // pictures are no rows of tokens
   const own = { model: "saved" as const, folder: model.architecture === "saved" ? model.source : "" };
   return {
+    version: recipeVersion,
+    objective,
+    ...(companions && { companions }),
     data: { ...data, validationShare: data.validationShare ?? 0.1 },
     tokenizer: withVocabSize(tokenizer ?? own),
-    model: withContext(model, training.context),
+    model: withContext(model, context),
     training: {
       ...training,
-      warmupSteps: training.warmupSteps ?? Math.ceil(training.steps / 20),
+      context,
+      warmupSteps: training.warmupSteps ?? defaultWarmupSteps(training.steps),
       minimumLearningRate: training.minimumLearningRate ?? training.learningRate / 10,
       accumulation: training.accumulation ?? 1,
       clipNorm: training.clipNorm ?? 1,
       weightDecay: training.weightDecay ?? 0.1,
-      zLoss: training.zLoss ?? 0,
       betas: training.betas ?? ([0.9, 0.95] as [number, number]),
       dropout: training.dropout ?? 0,
       seed: training.seed ?? 0,
-      validateEvery: training.validateEvery ?? everyTenth,
-      saveEvery: training.saveEvery ?? everyTenth,
+      validateEvery: training.validateEvery ?? ("auto" as const),
+      saveEvery: training.saveEvery ?? ("auto" as const),
     },
     samples: { ...samples, maxTokens: samples.maxTokens ?? 60, temperature: samples.temperature ?? 0.8 },
     engine: {
@@ -300,6 +335,8 @@ function withVocabSize(tokenizer: NonNullable<CheckedRecipe["tokenizer"]>) {
 }
 
 interface CheckedRecipe {
+  readonly objective: z.output<typeof objectiveSchema>;
+  readonly companions?: z.output<typeof companionsSchema>;
   readonly data: z.output<typeof dataSchema>;
   readonly tokenizer?: z.output<typeof tokenizerSchema>;
   readonly model: z.output<typeof modelSchema>;
@@ -315,6 +352,9 @@ export type Recipe = ReturnType<typeof complete>;
 export interface RecipeInput {
   /** A recipe to begin with: what else is given goes over it. */
   readonly preset?: string;
+  readonly version?: number;
+  readonly objective?: { readonly name?: string } & Readonly<Record<string, unknown>>;
+  readonly companions?: z.input<typeof companionsSchema>;
   readonly data?: Partial<z.input<typeof dataSchema>>;
   readonly tokenizer?: Partial<z.input<typeof tokenizerSchema>>;
   readonly model?: Partial<z.input<typeof modelSchema>>;
@@ -329,7 +369,7 @@ export interface RecipeInput {
  * @throws TsumikiError CONFIG that names each key that is wrong, what was given and what is expected
  */
 export function parseRecipe(...inputs: readonly RecipeInput[]): Recipe {
-  const { preset, ...given } = inputs.reduce((below, above) => mergeRecipes(below, above), {});
+  const { preset, ...given } = inputs.map(migrateRecipe).reduce((below, above) => mergeRecipes(below, above), {} as RecipeInput);
   if (preset !== undefined && !Object.hasOwn(presets, preset as PropertyKey))
     throw invalid([`preset: ${describe(preset)}, expected ${quoted(presetNames)}`]);
   const recipe = preset === undefined ? given : mergeRecipes(presets[preset as keyof typeof presets], given);
@@ -344,6 +384,10 @@ function keysAt(recipe: RecipeInput, [section, list, place]: readonly PropertyKe
   const option = <T extends z.ZodObject>(options: readonly T[], key: string, chosen: unknown) =>
     options.find(({ shape }) => (shape[key] as z.ZodLiteral | undefined)?.value === chosen)?.shape ?? {};
   switch (section) {
+    case "objective":
+      return objectiveKeys(recipe.objective?.name);
+    case "companions":
+      return ["reference", "teacher", "critic", "reward"];
     case "data":
       if (list === "filters")
         return Object.keys(option(filterSchema.options, "filter", recipe.data?.filters?.[place as number]?.filter));
@@ -359,12 +403,15 @@ function keysAt(recipe: RecipeInput, [section, list, place]: readonly PropertyKe
     case "engine":
       return Object.keys(engineSchema.shape);
     default:
-      return ["preset", "data", "tokenizer", "model", "training", "samples", "engine"];
+      return ["preset", "version", "objective", "companions", "data", "tokenizer", "model", "training", "samples", "engine"];
   }
 }
 
 /** The recipe that a run directory keeps, which is complete already. */
-export const savedRecipeSchema: z.ZodType<Recipe> = recipeSchema;
+export const savedRecipeSchema: z.ZodType<Recipe> = z.preprocess(
+  (saved) => (typeof saved === "object" && saved !== null ? migrateRecipe(saved) : saved),
+  recipeSchema,
+) as unknown as z.ZodType<Recipe>;
 
 const invalid = (problems: readonly string[]): TsumikiError =>
   new TsumikiError("CONFIG", `The recipe cannot be followed:\n${problems.map((problem) => `  ${problem}`).join("\n")}`);

@@ -71,7 +71,7 @@ describe("terminalReporter", () => {
     const said: string[] = [];
     reporter.start(40);
     for (let step = 1; step <= 40; step++) {
-      reporter.step({ step, loss: 5 / step, tokensPerSecond: 29_876.4 });
+      reporter.step({ step, loss: 5 / step, unit: "token", unitsPerSecond: 29_876.4 });
       if (step % 10 > 0) continue;
       // A line as long as the one it replaces, a longer one, a shorter one.
       const text = [`step ${step}: validation loss`, `${"the whale ".repeat(step / 2)}.`, "ok"];
@@ -91,7 +91,7 @@ describe("terminalReporter", () => {
     const screen = new Screen(columns);
     const reporter = terminalReporter(screen as TerminalStream);
     reporter.start(2000, 1000);
-    reporter.step({ step: 1500, loss: 2.3141, tokensPerSecond: 29_876 });
+    reporter.step({ step: 1500, loss: 2.3141, unit: "token", unitsPerSecond: 29_876 });
     reporter.finish();
     expect(screen.lines.length).toBe(2);
     const [bar] = screen.text as [string];
@@ -128,7 +128,7 @@ describe("plainReporter", () => {
     reporter.start(1000);
     for (let step = 1; step <= 1000; step++) {
       pass(0.1);
-      reporter.step({ step, loss: 3, tokensPerSecond: 1234.5 });
+      reporter.step({ step, loss: 3, unit: "token", unitsPerSecond: 1234.5 });
     }
     reporter.finish();
     expect(out.written).toHaveLength(10);

@@ -4,6 +4,7 @@ import { rm } from "node:fs/promises";
 import { relative, resolve } from "node:path";
 import * as z from "zod";
 import { loadVariables, saveVariables } from "../checkpoint/variables.node.js";
+import type { Json } from "../data/batch-source.js";
 import type { Engine } from "../engine/engine.js";
 import { choosePrecision } from "../engine/precision.js";
 import { createEngine } from "../engine/registry.js";
@@ -14,8 +15,9 @@ import { loadModel, saveConfig, saveModel } from "../models/saved-model.node.js"
 import type { Precision } from "../onnx/passes/precision.js";
 import { loadTokenizer } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { objectiveNamed } from "../train/objective.js";
 import { type Reporter, silentReporter } from "../train/reporter.js";
-import { train } from "../train/train.js";
+import { runLoop } from "../train/train.js";
 import type { Trainer, ValidationMetrics } from "../train/trainer.js";
 import { controlsShown } from "./control-pictures.js";
 import { type Checkpoint, compiledProgramsOf, RunDirectory } from "./directory.node.js";
@@ -27,6 +29,7 @@ import { lossCurveSvg } from "./loss-curve.js";
 import { lastValidation } from "./progress.node.js";
 import { parseRecipe, type Recipe, type RecipeInput, savedRecipeSchema } from "./recipe.js";
 import { describeChange, recipeChanges } from "./recipe-changes.js";
+import { readsExamples } from "./recipe-objective.js";
 
 /** Continues a prompt, piece by piece: `generate` of tsumiki/generate. */
 export type Generate = (
@@ -66,6 +69,8 @@ export interface RunResult {
   /** Absolute. */
   readonly directory: string;
   readonly recipe: Recipe;
+  /** What the losses are means over: "token", "image". */
+  readonly unit: string;
   /** Steps done, of `recipe.training.steps`. */
   readonly steps: number;
   /** Whether the signal stopped the run before its end. */
@@ -105,12 +110,12 @@ export async function runTraining(recipe: RecipeInput | undefined, options: RunT
   await using _lock = opened && (await lockRun(directory));
   const latest = await opened?.latestCheckpoint();
   const known = latest && {
-    tokenizer: await loadTokenizer(directory),
+    tokenizer: readsExamples(followed.objective.name) ? await loadTokenizer(directory) : undefined,
     textSha256: readState(latest).textSha256,
-    openModel: () => loadModel(directory, { kind: "causal-lm", weights: latest.modelPath }),
+    openModel: () => loadModel(directory, { kind: objectiveNamed(followed.objective.name).kind, weights: latest.modelPath }),
   };
   const ingredients = await ingredientsOf(followed, { known, reporter, signal });
-  using _data = ingredients.data;
+  using _data = ingredients;
   // Before the first checkpoint nothing has been computed that stays.
   const before = latest && (await opened?.engines())?.at(-1);
   const { allowEngineChange = false } = options;
@@ -132,7 +137,7 @@ export async function runTraining(recipe: RecipeInput | undefined, options: RunT
       opened ?? (await RunDirectory.create(directory, { recipe: followed, config: configOf(ingredients.model), overwrite }));
     if (!latest) {
       await saveConfig(ingredients.model, directory);
-      await ingredients.tokenizer.save(directory);
+      await ingredients.tokenizer?.save(directory);
     }
     await run.recordEngine(now);
     reporter.message(describeIngredients(followed, ingredients, now, relative("", directory) || "."));
@@ -153,7 +158,7 @@ async function trainInto(
   recipe: Recipe,
   {
     tokenizer,
-    data,
+    task,
     model,
     prompts,
     textSha256,
@@ -193,9 +198,10 @@ async function trainInto(
   const speak = async (asked: readonly string[]): Promise<RunSample[]> => {
     const { prompts: _, ...options } = recipe.samples;
     const samples: RunSample[] = [];
-    for (const prompt of generate ? asked : []) {
+    if (!generate || !tokenizer || model.kind !== "causal-lm") return samples;
+    for (const prompt of asked) {
       let text = "";
-      for await (const piece of (generate as Generate)(model, tokenizer, prompt, { ...options, engine })) text += piece;
+      for await (const piece of generate(model as CausalLM, tokenizer, prompt, { ...options, engine })) text += piece;
       samples.push({ prompt, text });
     }
     if (samples.length > 0) await run.writeSample(validated?.step ?? steps, samples.map(formatSample).join("\n"));
@@ -203,7 +209,7 @@ async function trainInto(
   };
   const drawLossCurve = async () => run.writeLossCurve(lossCurveSvg(await run.metrics()));
 
-  const { stopped, steps: stepsDone } = await train(model, data, {
+  const { stopped, steps: stepsDone } = await runLoop(model, task, {
     ...recipe.training,
     engine,
     precision,
@@ -214,13 +220,14 @@ async function trainInto(
       await run.rewind(latest?.step ?? 0);
       started = performance.now();
     },
-    async onStep({ tokens, seconds: stepSeconds, ...metrics }) {
-      await run.appendMetrics({ ...metrics, tokensPerSecond: tokens / stepSeconds, seconds: seconds() });
+    async onStep({ units, seconds: stepSeconds, metrics, ...measured }) {
+      const speed = { [`${task.source.unit.name}sPerSecond`]: units / stepSeconds };
+      await run.appendMetrics({ ...measured, ...metrics, ...speed, seconds: seconds() });
     },
     async onValidation(metrics) {
       validated = metrics;
-      const { step, loss, bitsPerByte } = metrics;
-      await run.appendMetrics({ step, validationLoss: loss, validationBitsPerByte: bitsPerByte, seconds: seconds() });
+      const { step, loss } = metrics;
+      await run.appendMetrics({ step, validationLoss: loss, ...validationColumns(metrics.metrics), seconds: seconds() });
       await drawLossCurve();
       if (step < steps)
         for (const sample of await speak(prompts.slice(0, 1))) reporter.message(controlsShown(formatSample(sample)));
@@ -230,11 +237,12 @@ async function trainInto(
     },
   });
 
-  if (!stopped) await saveModel(model, run.path, { tokenizer });
+  if (!stopped) await saveModel(model, run.path, tokenizer ? { tokenizer } : {});
   const samples = stopped ? [] : await speak(prompts);
   return {
     directory: run.path,
     recipe,
+    unit: task.source.unit.name,
     steps: stepsDone,
     stopped,
     validation: await lastValidation(run),
@@ -243,12 +251,18 @@ async function trainInto(
   };
 }
 
+/** `bitsPerByte` → `validationBitsPerByte` */
+const validationColumns = (metrics: ValidationMetrics["metrics"]) =>
+  Object.fromEntries(
+    Object.entries(metrics).map(([name, value]) => [`validation${name.slice(0, 1).toUpperCase()}${name.slice(1)}`, value]),
+  );
+
 const formatSample = ({ prompt, text }: RunSample): string => `${prompt}${text}\n`;
 
 /** What a checkpoint keeps besides the variables. */
 const stateSchema = z.object({
   step: z.int().nonnegative(),
-  position: z.object({ seed: z.int(), epoch: z.int().nonnegative(), window: z.int().nonnegative() }),
+  position: z.json() as z.ZodType<Json>,
   seed: z.int(),
   textSha256: z.string(),
   /** Wall time of the training so far. */

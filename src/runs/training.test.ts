@@ -100,7 +100,7 @@ describe("runTraining", () => {
     await writeFile(
       script,
       `import { generate } from ${JSON.stringify(new URL("../generate/index.ts", import.meta.url).href)};
-      import { runTraining } from ${JSON.stringify(new URL("../train/index.ts", import.meta.url).href)};
+      import { runTraining } from ${JSON.stringify(new URL("./index.ts", import.meta.url).href)};
       const reporter = { start() {}, message() {}, finish() {}, step: ({ step }) => step === 8 && process.kill(process.pid, "SIGKILL") };
       await runTraining(${JSON.stringify(recipe())}, { directory: ${JSON.stringify(directory)}, generate, reporter });`,
     );
@@ -195,8 +195,8 @@ describe("runTraining", () => {
   it("refuses to resume under a recipe that changes the training, and takes one that does not", async () => {
     const controller = new AbortController();
     await runTraining(recipe(), { directory, signal: controller.signal, reporter: atStep(2, () => controller.abort()) });
-    await expect(runTraining(recipe({ steps: 20, dropout: 0 }), { directory, resume: true })).rejects.toThrow(
-      fails("CONFIG", /begun with another recipe:\n {2}training\.steps: 12 → 20\n {2}training\.dropout: 0\.1 → 0\n/),
+    await expect(runTraining(recipe({ batchSize: 5, dropout: 0 }), { directory, resume: true })).rejects.toThrow(
+      fails("CONFIG", /begun with another recipe:\n {2}training\.batchSize: 4 → 5\n {2}training\.dropout: 0\.1 → 0\n/),
     );
     const messages: string[] = [];
     const reporter = { ...silentReporter, message: (text: string) => messages.push(text) };

@@ -21,7 +21,9 @@ export function companionModel<M extends Model>(name: Companion, model: M): M {
       if (typeof value !== "function") return value;
       if (!methods.has(key))
         methods.set(key, (...args: unknown[]) =>
-          withRoot(name, () => withTraining(false, () => withoutGradient((value as Function).apply(target, args)))),
+          withRoot(name, () =>
+            withTraining(false, () => withoutGradient((value as (...given: unknown[]) => unknown).apply(target, args))),
+          ),
         );
       return methods.get(key);
     },

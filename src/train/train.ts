@@ -12,19 +12,20 @@ import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { examplesContext } from "./data-context.js";
 import { type ChosenObjective, type Companions, type RowLayout, taskOf } from "./objective.js";
 import { causalLM } from "./objectives/causal-lm.js";
+import { type Interval, Pace } from "./pace.js";
 import { type Reporter, silentReporter } from "./reporter.js";
 import { type StepMetrics, type Task, Trainer, type TrainerOptions, type ValidationMetrics } from "./trainer.js";
 
 export interface LoopOptions extends TrainerOptions {
   /** Validate after this many steps, and at the end. Default: only at the end. Without validation data: never. */
-  readonly validateEvery?: number;
-  /** How many batches a validation on the way takes at most; the last one takes all. Default: all. */
+  readonly validateEvery?: Interval;
+  /** Batches of a validation at most. Default: with "auto" as many as steps since the last one, and at least 16; else all. */
   readonly validationBatches?: number;
   readonly onStep?: (metrics: StepMetrics) => void | Promise<void>;
   readonly onValidation?: (metrics: ValidationMetrics) => void | Promise<void>;
   /** Called after every `saveEvery` steps, at the end, and when the signal stops the run. */
   readonly onSave?: (trainer: Trainer) => void | Promise<void>;
-  readonly saveEvery?: number;
+  readonly saveEvery?: Interval;
   /** Called before the first step, e.g. to put a saved state back. */
   readonly onStart?: (trainer: Trainer) => void | Promise<void>;
   /** Stops the run after the step that is under way; what was trained is kept. */
@@ -81,6 +82,8 @@ export async function train(
 
 const isSource = (data: unknown): data is BatchSource => typeof data === "object" && data !== null && "signature" in data;
 
+const leastValidationBatches = 16;
+
 /** The loop over the steps of a task. */
 export async function runLoop(model: Model, task: Task, options: TrainOptions): Promise<TrainResult> {
   const steps = stepsOf(task, options);
@@ -93,6 +96,7 @@ export async function runLoop(model: Model, task: Task, options: TrainOptions): 
   try {
     await options.onStart?.(trainer);
     const first = trainer.stepsDone;
+    const [validations, saves] = [new Pace(validateEvery, steps, first), new Pace(saveEvery, steps, first)];
     reporter.start(steps, first);
     while (trainer.stepsDone < steps && !signal?.aborted) {
       const metrics = await trainer.step();
@@ -105,12 +109,15 @@ export async function runLoop(model: Model, task: Task, options: TrainOptions): 
       if (!learned && metrics.step - first >= nothingLearnedAfter(task, options, steps))
         throw new TsumikiError("DATA", `No ${unit.name} of the training data counts for the loss: there is nothing to learn.`);
       const isLast = metrics.step === steps;
-      if (validationData && (metrics.step % validateEvery === 0 || isLast)) {
-        validation = await trainer.validate({ batches: isLast ? undefined : validationBatches, signal });
-        reporter.message(describeValidation(validation, unit.name));
-        await options.onValidation?.(validation);
-      }
-      if (metrics.step % saveEvery === 0 && !isLast) await options.onSave?.(trainer);
+      if (validationData && (isLast || validations.due(metrics.step)))
+        await validations.take(metrics.step, async () => {
+          const bounded =
+            validateEvery === "auto" ? Math.max(leastValidationBatches, validations.since(metrics.step)) : undefined;
+          validation = await trainer.validate({ batches: validationBatches ?? bounded });
+          reporter.message(describeValidation(validation, unit.name));
+          await options.onValidation?.(validation);
+        });
+      if (!isLast && saves.due(metrics.step)) await saves.take(metrics.step, async () => options.onSave?.(trainer));
       // An engine on this thread blocks it while it runs: let timers, signals and pages have their turn.
       await new Promise((resume) => setTimeout(resume));
     }

@@ -128,11 +128,11 @@ describe("a trainer", () => {
       return { metrics, values };
     };
     const [large, small] = [await run(12, 1), await run(4, 3)];
-    for (const [i, { loss, gradientNorm, tokens }] of large.metrics.entries()) {
+    for (const [i, { loss, gradientNorm, units }] of large.metrics.entries()) {
       const other = small.metrics[i] as StepMetrics;
       expect(other.loss).toBeCloseTo(loss, 5);
       expect(other.gradientNorm).toBeCloseTo(gradientNorm, 4);
-      expect(other.units).toBe(tokens);
+      expect(other.units).toBe(units);
     }
     for (const [path, values] of large.values)
       for (const [i, value] of (values as Float32Array).entries())
@@ -283,7 +283,7 @@ describe("a trainer", () => {
       const controller = new AbortController();
       controller.abort();
       await expect(trainer.step(controller.signal)).rejects.toMatchObject({ code: "ABORTED" });
-      await expect(trainer.validate(controller.signal)).rejects.toMatchObject({ code: "ABORTED" });
+      await expect(trainer.validate({ signal: controller.signal })).rejects.toMatchObject({ code: "ABORTED" });
       expect(trainer.stepsDone).toBe(1);
       const reference = trainerOf(modelOf(), data, { ...settings, accumulation });
       const expected = await steps(reference, 2);
@@ -309,7 +309,7 @@ describe("a trainer", () => {
     const model = modelOf();
     const trainer = trainerOf(model, nothing, { ...settings, weightDecay: 0 });
     const before = await valuesOf(model);
-    expect(await trainer.step()).toMatchObject({ loss: 0, gradientNorm: 0, tokens: 0 });
+    expect(await trainer.step()).toMatchObject({ loss: 0, gradientNorm: 0, units: 0 });
     expect(await valuesOf(model)).toEqual(before);
     await expect(trainer.validate()).rejects.toMatchObject({ code: "DATA" });
     await trainer.release();

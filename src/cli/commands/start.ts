@@ -55,7 +55,7 @@ async function checkTokenizer(out: string, has: Recipe["tokenizer"], asked: Reci
 /** A second `npm start`: the model is there, so it says something new. */
 async function speakAgain(out: string, { recipe, validation }: import("../../runs/progress.node.js").RunProgress): Promise<void> {
   const { speak } = await import("../speaking.js");
-  const loss = validation ? `, ${validation.bitsPerByte.toFixed(3)} bits per byte` : "";
+  const loss = validation ? `, ${validation.metrics.bitsPerByte?.toFixed(3)} bits per byte` : "";
   console.log(`The model in ${out} is trained (${recipe.training.steps} steps${loss}). It says:`);
   for (const prompt of recipe.samples.prompts ?? []) {
     console.log(`\n--- ${JSON.stringify(prompt)}`);

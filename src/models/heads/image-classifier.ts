@@ -56,6 +56,6 @@ declare module "../model.js" {
 }
 
 defineModelKind("image-classifier", {
-  inputs: visionInputs,
+  inputs: (model) => visionInputs(model.backbone),
   outputs: (model, { pixels }) => ({ logits: model.forward(pixels as Tensor) }),
 });

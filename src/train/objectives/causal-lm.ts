@@ -3,7 +3,7 @@
 import * as z from "zod";
 import { bucketedDocuments } from "../../data/bucketed.js";
 import { type DataSource, ignoredLabel } from "../../data/data-source.js";
-import { packedDocuments } from "../../data/packed.js";
+import { type PackedDocuments, packedDocuments } from "../../data/packed.js";
 import { type TokenSource, tokenSource } from "../../data/token-source.js";
 import type { TokenDocuments } from "../../data/tokens/token-documents.js";
 import { ArgumentError } from "../../errors.js";
@@ -19,7 +19,7 @@ import type { Task } from "../trainer.js";
 export const countedLabels = (labels: Tensor): Tensor => sum(cast(notEqual(labels, ignoredLabel), "float32"));
 
 /** Documents in rows, as a recipe lays them out. */
-export function rowsOf(documents: TokenDocuments, { context, packing, validationShare }: RowLayout): DataSource {
+export function rowsOf(documents: TokenDocuments, { context, packing, validationShare }: RowLayout): PackedDocuments {
   if (packing !== "padded")
     return packedDocuments(documents, { context, validationShare, sampling: packing === "bestFit" ? "bestFit" : "shuffled" });
   const buckets = [context / 4, context / 2, context].map(Math.ceil);
@@ -57,7 +57,7 @@ export const causalLM = defineObjective({
   description: "predict the next token: pretraining of language models",
   kind: "causal-lm",
   accepts: ["text"],
-  settings: z.strictObject({ zLoss: z.number().nonnegative().default(0) }),
+  settings: z.strictObject({ zLoss: z.number("a number of at least 0").min(0, "a number of at least 0").default(0) }),
   source: async (context) => tokenSource(rowsOf(await context.documents(), context.layout)),
   check: checkTokens,
   loss(model, { ids, labels, segments, positions }, { settings: { zLoss } }) {

@@ -67,9 +67,9 @@ export const distillation = defineObjective({
   companions: ["teacher"],
   settings: z.strictObject({
     /** Softens both distributions; the divergence is multiplied by its square, which keeps gradients as large as they were. */
-    temperature: z.number().positive().default(2),
+    temperature: z.number("a number above 0").positive("a number above 0").default(2),
     /** Weight of the teacher; the cross-entropy of the text has the rest. */
-    share: z.number().min(0).max(1).default(0.5),
+    share: z.number("a number from 0 to 1").min(0, "a number from 0 to 1").max(1, "a number from 0 to 1").default(0.5),
   }),
   source: async (context) => tokenSource(rowsOf(await context.documents(), context.layout)),
   check: checkTokens,

@@ -17,7 +17,10 @@ import { float32, int32 } from "../../program/signature.js";
 import { defineObjective } from "../objective.js";
 import { countedLabels } from "./causal-lm.js";
 
-const signature = { pixels: float32("batch", "channels", "height", "width"), labels: int32("batch") };
+const signatureOf = (channels: number, height: number, width: number) => ({
+  pixels: float32("batch", channels, height, width),
+  labels: int32("batch"),
+});
 
 /** A picture of bytes, row by row, channels together, and its class. */
 export interface LabelledPicture {
@@ -32,7 +35,7 @@ export interface LabelledPicture {
 export function pictureSource(
   train: readonly LabelledPicture[],
   validation: readonly LabelledPicture[],
-): BatchSource<typeof signature, DataPosition> {
+): BatchSource<ReturnType<typeof signatureOf>, DataPosition> {
   const [first] = train;
   if (!first) throw new TsumikiError("DATA", "There is no picture to learn from.");
   const { width, height, channels } = first.image;
@@ -65,8 +68,9 @@ export function pictureSource(
     return last.order;
   };
   return {
-    signature,
+    signature: signatureOf(channels, height, width),
     unit: { name: "image" },
+    description: `${train.length.toLocaleString("en-US")} pictures to train on, ${validation.length.toLocaleString("en-US")} to validate`,
     start: startOfData,
     async batch({ seed, epoch, window }, size) {
       const order = orderOf(seed, epoch).subarray(window, window + size);
@@ -97,9 +101,9 @@ export const imageClassification = defineObjective({
   accepts: [],
   settings: z.strictObject({
     /** A corpus of pictures with labels. */
-    corpus: z.string().default("digits"),
+    corpus: z.string("the name of a corpus").default("digits"),
     /** At most so many pictures of each split. Default: all. */
-    limit: z.int().positive().optional(),
+    limit: z.int("a whole number").positive("a whole number of at least 1").exactOptional(),
   }),
   async source({ rows, settings: { corpus, limit = Number.POSITIVE_INFINITY } }) {
     const taken = async (split: "train" | "validation"): Promise<LabelledPicture[]> => {

@@ -114,7 +114,7 @@ export const maskedLM = defineObjective({
   accepts: ["text"],
   settings: z.strictObject({
     /** Chance that a token is chosen. */
-    maskRate: z.number().gt(0).lt(1).default(0.15),
+    maskRate: z.number("a number above 0 and below 1").gt(0, "a number above 0").lt(1, "a number below 1").default(0.15),
   }),
   async source({ documents, layout, tokenizer, settings: { maskRate } }) {
     return maskedSource(rowsOf(await documents(), layout), maskingOf(tokenizer, maskRate));
