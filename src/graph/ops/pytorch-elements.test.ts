@@ -1,5 +1,6 @@
 /** Operators on elements, positions and losses against PyTorch (`reference/operators_elements.py`). */
 
+import { onnxRuntimeNode } from "../../engine/onnxruntime/node.js";
 import { stopGradient } from "../custom-gradient.js";
 import type { Tensor } from "../tensor.js";
 import { type Build, describeGolden } from "../testing/describe-golden.js";
@@ -71,4 +72,4 @@ const builds: Readonly<Record<string, Build>> = {
   },
 };
 
-describeGolden("operators-elements", builds);
+describeGolden("operators-elements", builds, { engine: await onnxRuntimeNode({ threads: 1 }) });

@@ -1,5 +1,6 @@
 /** Operators on images against PyTorch (`reference/operators_images.py`). */
 
+import { onnxRuntimeNode } from "../../engine/onnxruntime/node.js";
 import { stopGradient } from "../custom-gradient.js";
 import type { Dim } from "../dim.js";
 import type { Tensor } from "../tensor.js";
@@ -45,4 +46,4 @@ const builds: Readonly<Record<string, Build>> = {
   instanceNorm: ([x, weight, bias], options) => [instanceNorm(x as Tensor, weight, bias, options)],
 };
 
-describeGolden("operators-images", builds);
+describeGolden("operators-images", builds, { engine: await onnxRuntimeNode({ threads: 1 }) });

@@ -3,13 +3,14 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { decodeSafetensors } from "../../checkpoint/safetensors-format.js";
+import type { Engine } from "../../engine/engine.js";
 import { evaluate } from "../../engine/reference/interpret.js";
-import { isFloat } from "../dtype.js";
+import { type FloatDType, isFloat } from "../dtype.js";
 import type { Graph } from "../graph.js";
-import type { HostArray } from "../host-array.js";
+import { fromNumbers, type HostArray } from "../host-array.js";
 import { input } from "../leaves.js";
 import type { Tensor } from "../tensor.js";
-import { difference } from "./compare.js";
+import { difference, loaderFor } from "./compare.js";
 import { differentiate } from "./op-graph.js";
 
 export interface GoldenCase {
@@ -25,44 +26,54 @@ export type Build = (inputs: readonly Tensor[], attributes: GoldenCase["attribut
 
 const golden = new URL("../../../reference/golden/", import.meta.url);
 
-/** A test for each case of a golden file whose operator has a build. */
-export function describeGolden(file: string, builds: Readonly<Record<string, Build>>): void {
+export interface GoldenOptions {
+  /** Runs every case in float32 besides, as programs do. */
+  readonly engine?: Engine;
+}
+
+/** Tests for each case of a golden file whose operator has a build. */
+export function describeGolden(file: string, builds: Readonly<Record<string, Build>>, { engine }: GoldenOptions = {}): void {
   const { cases } = JSON.parse(readFileSync(new URL(`${file}.json`, golden), "utf8")) as { cases: readonly GoldenCase[] };
   const { tensors } = decodeSafetensors(readFileSync(new URL(`${file}.safetensors`, golden)));
 
   describe.each(cases.filter(({ operator }) => operator in builds))(
     "$name",
     ({ name, operator, attributes, inputs, outputs }) => {
-      const array = (kind: string, of: string): HostArray => tensors.get(`${name}/${kind}/${of}`) as HostArray;
-      const given = new Map(inputs.map((key) => [key, array("input", key)]));
-      // The cases were computed in float64.
-      const operands = new Map(
-        [...given].map(([key, { dtype, shape }]) => [key, input(key, isFloat(dtype) ? "float64" : dtype, shape)]),
-      );
-      const results = (builds[operator] as Build)([...operands.values()], attributes);
-      const graph: Graph = { inputs: operands, outputs: new Map(outputs.map((key, i) => [key, results[i] as Tensor])) };
-      const asFloat64 = (value: HostArray): HostArray =>
-        isFloat(value.dtype)
-          ? { dtype: "float64", shape: value.shape, data: Float64Array.from(value.data as Float32Array) }
-          : value;
-      const feeds = new Map([...given].map(([key, value]) => [key, asFloat64(value)]));
+      const array = (kind: string, of: string, float: FloatDType): HostArray => {
+        const { dtype, shape, data } = tensors.get(`${name}/${kind}/${of}`) as HostArray;
+        return isFloat(dtype) ? fromNumbers(float, shape, data as Float32Array) : ({ dtype, shape, data } as HostArray);
+      };
+      const wrt = inputs.filter((key) => tensors.has(`${name}/gradient/${key}`));
+      /** The case with its gradients, and what it is fed with. */
+      const make = (float: FloatDType) => {
+        const feeds = new Map(inputs.map((key) => [key, array("input", key, float)]));
+        const operands = new Map([...feeds].map(([key, { dtype, shape }]) => [key, input(key, dtype, shape)]));
+        const results = (builds[operator] as Build)([...operands.values()], attributes);
+        const forward: Graph = { inputs: operands, outputs: new Map(outputs.map((key, i) => [key, results[i] as Tensor])) };
+        const { graph, seeds, gradients } = differentiate(forward, wrt);
+        for (const seed of seeds) feeds.set(seed, array("upstream", seed.slice("seed:".length), float));
+        const expected = new Map([
+          ...outputs.map((key) => [key, array("output", key, float)] as const),
+          ...wrt.map((key, i) => [gradients[i] as string, array("gradient", key, float)] as const),
+        ]);
+        return { graph, feeds, expected };
+      };
 
-      it("has the same results", () => {
+      // The cases were computed in float64.
+      it("has the same results and gradients", () => {
+        expect(wrt.length).toBeGreaterThan(0);
+        const { graph, feeds, expected } = make("float64");
         const values = evaluate(graph, feeds);
-        for (const key of outputs)
-          expect(difference(values.get(key) as HostArray, asFloat64(array("output", key)), 1e-6)).toBeUndefined();
+        for (const [key, value] of expected) expect(difference(values.get(key) as HostArray, value, 1e-6)).toBeUndefined();
       });
 
-      it("has the same gradients", () => {
-        const wrt = inputs.filter((key) => tensors.has(`${name}/gradient/${key}`));
-        expect(wrt.length).toBeGreaterThan(0);
-        const { graph: withGradients, seeds, gradients } = differentiate(graph, wrt);
-        for (const seed of seeds) feeds.set(seed, asFloat64(array("upstream", seed.slice("seed:".length))));
-        const values = evaluate(withGradients, feeds, { outputs: gradients });
-        for (const [i, key] of wrt.entries())
-          expect(
-            difference(values.get(gradients[i] as string) as HostArray, asFloat64(array("gradient", key)), 1e-6),
-          ).toBeUndefined();
+      if (!engine) return;
+      it("has them on an engine too", async () => {
+        const { graph, feeds, expected } = make("float32");
+        const model = await loaderFor(engine)(graph);
+        const values = await model.run(feeds);
+        await model.release();
+        for (const [key, value] of expected) expect(difference(values.get(key) as HostArray, value, 2e-5)).toBeUndefined();
       });
     },
   );
