@@ -79,7 +79,7 @@ export async function ingredientsOf(recipe: Recipe, options: IngredientsOptions)
   };
   try {
     const source: BatchSource = await objective.source(context);
-    const task = taskOf({ objective, settings }, model, source, companions);
+    const task = taskOf({ objective, settings }, model, source, { companions });
     return { tokenizer, model, task, documents, prompts, textSha256, [Symbol.dispose]: () => documents?.[Symbol.dispose]() };
   } catch (error) {
     documents?.[Symbol.dispose]();

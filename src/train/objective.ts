@@ -11,6 +11,7 @@ import { ArgumentError } from "../errors.js";
 import type { Model, ModelKind, ModelKinds } from "../models/model.js";
 import type { Signature } from "../program/signature.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import type { Adapter } from "../tuning/index.js";
 import { type Companion, companionModel } from "./companions.js";
 import type { Losses, Traced } from "./losses.js";
 import type { Task } from "./trainer.js";
@@ -113,23 +114,28 @@ export type Companions = Partial<Readonly<Record<Companion, Model>>>;
 /**
  * What a trainer needs of an objective, a model and a source.
  *
+ * @param options.tuning an adapter on the model; without it, the model is the reference where one is needed and none is given
  * @throws TsumikiError ARGUMENT where the model is of another kind, or a companion is missing
  */
 export function taskOf<K extends ModelKind, O, S extends Signature>(
   { objective, settings }: ChosenObjective<K, O, S>,
   model: Model,
   source: BatchSource<S>,
-  companions: Companions = {},
+  { companions = {}, tuning }: { readonly companions?: Companions | undefined; readonly tuning?: Adapter | undefined } = {},
 ): Task {
   if (model.kind !== objective.kind)
     throw new ArgumentError(`${objective.name} trains a ${objective.kind}, but the model is a ${model.kind}.`);
-  const missing = (objective.companions ?? []).filter((name) => !companions[name]);
+  const needed = objective.companions ?? [];
+  // The model before the tuning is the model without its adapter.
+  const bare = tuning && needed.includes("reference") && !companions.reference;
+  const missing = needed.filter((name) => !companions[name] && !(name === "reference" && bare));
   if (missing.length > 0) throw new ArgumentError(`${objective.name} needs a ${missing.join(" and a ")} beside the model.`);
   objective.check?.(model as unknown as ModelKinds[K], source);
   const beside = Object.entries(companions).map(([name, companion]) => [
     name,
     companionModel(name as Companion, companion as Model),
   ]);
+  if (bare) beside.push(["reference", companionModel("reference", model, (fn) => tuning.without(fn))]);
   const context = { settings, ...Object.fromEntries(beside) } as LossContext<K, O>;
   return {
     source,

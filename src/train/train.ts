@@ -9,6 +9,7 @@ import type { CausalLM } from "../models/causal-lm.js";
 import type { Model, ModelKind, ModelKinds } from "../models/model.js";
 import type { Signature } from "../program/signature.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import type { Adapter } from "../tuning/index.js";
 import { examplesContext } from "./data-context.js";
 import { type ChosenObjective, type Companions, type RowLayout, taskOf } from "./objective.js";
 import { causalLM } from "./objectives/causal-lm.js";
@@ -45,6 +46,8 @@ export interface ObjectiveOptions<K extends ModelKind, O, S extends Signature> {
   readonly layout?: Partial<RowLayout>;
   /** Frozen models beside the trained one, by the names that the objective has for them. */
   readonly companions?: Companions;
+  /** An adapter on the model: it is trained, and the model is not. */
+  readonly tuning?: Adapter;
 }
 
 export interface TrainResult {
@@ -73,11 +76,14 @@ export async function train(
   ...rest: [DataSource, TrainOptions] | [ObjectiveOptions<ModelKind, unknown, Signature> & TrainOptions]
 ): Promise<TrainResult> {
   if (rest.length === 2) return runLoop(model, taskOf(causalLM(), model, tokenSource(rest[0])), rest[1]);
-  const { objective, data, tokenizer, layout, companions, ...options } = rest[0];
+  const { objective, data, tokenizer, layout, companions, tuning, ...options } = rest[0];
   const source = isSource(data)
     ? data
     : await objective.objective.source(await examplesContext({ objective, model, data, tokenizer, layout }));
-  return runLoop(model, taskOf(objective, model, source, companions), options);
+  if (tuning && tuning.model !== model)
+    throw new ArgumentError("The adapter that was given as tuning is on another model than the one that is trained.");
+  const task = taskOf(objective, model, source, { companions, tuning });
+  return runLoop(model, task, tuning ? { ...options, trained: tuning } : options);
 }
 
 const isSource = (data: unknown): data is BatchSource => typeof data === "object" && data !== null && "signature" in data;

@@ -37,6 +37,8 @@ export interface TrainerOptions {
   readonly betas?: readonly [number, number];
   /** Instead of AdamW with the options above; for parameter groups or another method. */
   readonly optimizer?: Optimizer;
+  /** What is trained: a part of the model, or an adapter beside it. Default: the model, as far as it is not frozen. */
+  readonly trained?: Module;
   /** Of initial values, dropout and the order of the data. Default 0. */
   readonly seed?: number;
   readonly engine?: Engine | Promise<Engine>;
@@ -106,12 +108,12 @@ export class Trainer {
   #stepsDone = 0;
   #position: Json;
 
-  /** @param model is trained: the parameters of it that are not frozen */
   constructor(model: Module, task: Task, options: TrainerOptions) {
     const { accumulation = 1, batchSize, clipNorm = 1, seed = 0, steps, precision = "fp32" } = options;
     for (const [name, value] of Object.entries({ steps, batchSize, accumulation }))
       if (!Number.isInteger(value) || value < 1)
         throw new ArgumentError(`Training needs a whole number of at least 1 for ${name}, but ${value} was given.`);
+    const { trained = model } = options;
     model.initialize(seed);
     this.#task = task as unknown as Task; // whatever its signature is, the loop only passes it on
     this.#source = this.#task.source;
@@ -119,7 +121,7 @@ export class Trainer {
     this.#schedule = scheduleOf(options);
     this.#position = this.#source.start(seed);
     this.optimizer =
-      options.optimizer ?? new AdamW(model, { weightDecay: options.weightDecay ?? 0.1, betas: options.betas ?? [0.9, 0.95] });
+      options.optimizer ?? new AdamW(trained, { weightDecay: options.weightDecay ?? 0.1, betas: options.betas ?? [0.9, 0.95] });
 
     const shared = { seed, precision, ...(options.engine ? { engine: options.engine } : {}) };
     const { signature } = this.#source;

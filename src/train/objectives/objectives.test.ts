@@ -2,16 +2,19 @@ import { describe, expect, it } from "vitest";
 import { packed } from "../../data/packed.js";
 import { tokenSource } from "../../data/token-source.js";
 import { onnxRuntimeNode } from "../../engine/onnxruntime/node.js";
-import { type HostArray, hostArray } from "../../graph/host-array.js";
+import { elementCount, type HostArray, hostArray } from "../../graph/host-array.js";
+import { square, sub } from "../../graph/ops/arithmetic.js";
+import { mean } from "../../graph/ops/reduce.js";
 import { namedRandom } from "../../graph/random.js";
 import { Bert, GPT2, ImageClassifier, MaskedLM, type Model, ViT } from "../../models/index.js";
 import { compile } from "../../program/compile.js";
 import { int32 } from "../../program/signature.js";
 import { trainTokenizer } from "../../tokenizer/train.js";
+import { lora } from "../../tuning/index.js";
 import { defineObjective, knownObjectives, objectiveNamed, taskOf } from "../objective.js";
 import { train } from "../train.js";
 import { Trainer } from "../trainer.js";
-import { causalLM, distillation, imageClassification, maskedLM, pictureSource } from "./index.js";
+import { causalLM, countedLabels, distillation, imageClassification, maskedLM, pictureSource } from "./index.js";
 import { maskTokens } from "./masked-lm.js";
 
 const engine = await onnxRuntimeNode({ threads: 1 });
@@ -94,7 +97,7 @@ describe("distillation", () => {
   it("is the divergence from the teacher at a temperature, and the cross-entropy of the text beside it", async () => {
     const [student, teacher] = [gpt2(8).initialize(1), gpt2(16).initialize(2)];
     const { feeds } = await source.batch(source.start(1), 3);
-    const task = taskOf(distillation({ temperature: 2, share: 0.25 }), student, source, { teacher });
+    const task = taskOf(distillation({ temperature: 2, share: 0.25 }), student, source, { companions: { teacher } });
     const signature = { ids: int32("batch", "seq"), labels: int32("batch", "seq") };
     await using program = compile(
       (batch) => {
@@ -141,6 +144,57 @@ describe("distillation", () => {
     await expect(
       train(gpt2(8), { ...settings, objective: distillation(), data: source, companions: { teacher }, steps: 1 }),
     ).rejects.toThrow(/teacher has a vocabulary of 99 tokens and the model one of/);
+  });
+});
+
+describe("an adapter", () => {
+  const data = tokenSource(packed(text, tokenizer, { context }));
+
+  it("is trained in place of its model", async () => {
+    const model = gpt2(16).initialize(1);
+    const before = await valuesOf(model);
+    const tuning = lora(model, { rank: 2, targets: "all-linear" });
+    const losses: number[] = [];
+    const onStep = ({ loss }: { loss: number }) => void losses.push(loss);
+    await train(model, { ...settings, objective: causalLM(), data, tuning, steps: 20, onStep });
+    expect(losses.at(-1)).toBeLessThan((losses[0] as number) - 0.1);
+    expect(await valuesOf(model)).toEqual(before);
+    await expect(train(gpt2(16), { ...settings, objective: causalLM(), data, tuning, steps: 1 })).rejects.toThrow(
+      /on another model than the one that is trained/,
+    );
+  });
+
+  it("leaves its model to be the reference of an objective", async () => {
+    const closeness = defineObjective({
+      ...{
+        name: "test-closeness",
+        description: "a test",
+        kind: "causal-lm",
+        accepts: ["text"],
+        settings: causalLM.objective.settings,
+      },
+      companions: ["reference"],
+      source: causalLM.objective.source,
+      loss(model, { ids, labels }, { reference }) {
+        const loss = mean(square(sub(model.forward(ids), reference.forward(ids))));
+        return { loss, weight: countedLabels(labels) };
+      },
+    });
+    const model = gpt2(16).initialize(1);
+    const tuning = lora(model, { rank: 2 });
+    const losses: number[] = [];
+    const onStep = ({ loss }: { loss: number }) => void losses.push(loss);
+    await train(model, { ...settings, objective: closeness(), data, tuning, steps: 1, onStep });
+    expect(losses).toEqual([0]); // the adapter begins at nothing
+    for (const [path, parameter] of tuning.parameters())
+      if (path.endsWith(".b"))
+        parameter.write({
+          ...(await parameter.read()),
+          data: new Float32Array(elementCount(parameter.shape)).fill(0.3),
+        } as HostArray);
+    await train(model, { ...settings, objective: closeness(), data, tuning, steps: 20, onStep });
+    expect(losses[1]).toBeGreaterThan(0);
+    expect(losses.at(-1)).toBeLessThan(0.5 * (losses[1] as number));
   });
 });
 
