@@ -11,6 +11,7 @@ Each case holds `base` (a directory of save_pretrained), `adapter` (one of peft,
   gpt2        a fused Conv1D, another one, and the embedding's lookup; the head is tied to it and has no adapter
   llama       by pattern, rank-stabilized, ranks and alphas that differ between modules; an output layer of its own
   tied        embedding and head share their weight, and one change of it (ensure_weight_tying)
+  bert        an encoder that tells classes: its last layer is trained in full beside the adapter (modules_to_save)
   tied-head   the head alone is adapted, the embedding that it is tied to is not
 
 `conv.safetensors`: a convolution with stride and padding and its adapter, by itself.
@@ -26,7 +27,14 @@ import torch
 from golden import FOLDER, randomize, versions
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 TARGET = FOLDER / "lora"
 VOCAB = 19
@@ -45,6 +53,15 @@ def llama(tied: bool):
     )
 
 
+def bert():
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=VOCAB, hidden_size=8, intermediate_size=12, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=16,
+            num_labels=3,
+        )
+    )
+
+
 CASES = {
     "gpt2": (gpt2, dict(r=3, lora_alpha=6, target_modules=["c_attn", "mlp.c_proj", "wte"], fan_in_fan_out=True)),
     "llama": (
@@ -56,6 +73,7 @@ CASES = {
     ),
     "tied": (lambda: llama(True), dict(r=3, lora_alpha=3, target_modules=["q_proj", "embed_tokens"], ensure_weight_tying=True)),
     "tied-head": (lambda: llama(True), dict(r=3, lora_alpha=3, target_modules=["up_proj", "lm_head"])),
+    "bert": (bert, dict(r=2, target_modules=["query", "output.dense"], task_type="SEQ_CLS")),
 }
 
 
@@ -69,26 +87,32 @@ def write(name: str, seed: int) -> None:
     base.save_pretrained(folder / "base")
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, VOCAB, (2, 7), generator=generator)
-    labels = torch.randint(0, VOCAB, (2, 7), generator=generator)
+    labels = torch.randint(0, 3, (2,)) if name == "bert" else torch.randint(0, VOCAB, (2, 7), generator=generator)
     tensors = {"ids": ids.int(), "labels": labels.int(), "logits.base": base(ids).logits}
 
-    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **settings)).eval()
-    factors = {key: value for key, value in model.named_parameters() if "lora_" in key}
+    model = get_peft_model(base, LoraConfig(**{"task_type": "CAUSAL_LM"} | settings)).eval()
+    factors = {key: value for key, value in model.named_parameters() if value.requires_grad}
     with torch.no_grad():
         for value in factors.values():
             value.copy_(torch.randn(value.shape, generator=generator) * 0.3)
     logits = model(ids).logits
-    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten())
     loss.backward()
     tensors |= {"logits": logits, "loss": loss}
     for key, value in factors.items():
-        name_in_file = key.replace(".default", "")
+        name_in_file = key.replace(".modules_to_save", "").replace(".default", "")
         if settings.get("ensure_weight_tying") and "lm_head" in key:
             embedding = "base_model.model.model.embed_tokens.lora_embedding_" + ("B" if "lora_A" in key else "A")
             tensors[f"gradient.{embedding}"] = tensors[f"gradient.{embedding}"] + value.grad.T
         else:
             tensors[f"gradient.{name_in_file}"] = value.grad.clone()
     model.save_pretrained(folder / "adapter")
+    config = folder / "adapter" / "adapter_config.json"
+    read = json.loads(config.read_text())
+    for field in ("target_modules", "modules_to_save"):  # sets, in no order
+        if isinstance(read[field], list):
+            read[field] = sorted(read[field])
+    config.write_text(json.dumps(read, indent=2) + "\n")
     for unneeded in ("adapter/README.md", "base/generation_config.json"):
         (folder / unneeded).unlink(missing_ok=True)
     save_file({key: value.detach().contiguous() for key, value in tensors.items()}, folder / "expected.safetensors")

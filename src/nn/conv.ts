@@ -33,6 +33,6 @@ export class Conv2d extends Module {
 
   /** x [batch, in, height, width] → [batch, out, height', width'] */
   forward(x: Tensor): Tensor {
-    return mapThrough(this, x, (input, weight) => conv2d(input, weight, this.bias, this.options));
+    return mapThrough(this, x, (input, { weight, bias }) => conv2d(input, weight, bias, this.options));
   }
 }

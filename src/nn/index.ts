@@ -58,6 +58,8 @@ export {
 } from "./norm.js";
 export { AdditiveAttention, CrossAttention, type CrossAttentionOptions, linearAttention } from "./other-attention.js";
 export {
+  type EffectiveValues,
+  effectiveValues,
   effectiveWeight,
   type Parametrization,
   parametrizationChanged,

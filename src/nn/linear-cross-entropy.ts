@@ -59,16 +59,15 @@ const linearForms = new WeakMap<Tensor, LinearForm>();
  */
 export function linearLogits(hidden: Tensor, output: Tensor | OutputLayer, options: LogitsOptions = {}): Tensor {
   const { softCap } = options;
-  const bias = (output instanceof Tensor ? undefined : output.bias) ?? options.bias;
   let form: LinearForm | undefined;
   let plain: Tensor | undefined;
-  const map = (x: Tensor, weight: Tensor): Tensor => {
+  const map = (x: Tensor, { weight, bias = options.bias }: Pick<LinearForm, "weight" | "bias">): Tensor => {
     const product = matmul(x, weight, { transposeB: true });
     plain = bias ? add(product, bias) : product;
     form = { hidden: x, weight, bias, softCap };
     return plain;
   };
-  const logits = output instanceof Tensor ? map(hidden, output) : mapThrough(output, hidden, map);
+  const logits = output instanceof Tensor ? map(hidden, { weight: output }) : mapThrough(output, hidden, map);
   const capped = softCap === undefined ? logits : softCapped(logits, softCap);
   // What was put around the map (an adapter) may make it more than linear.
   if (form && plain === logits) linearForms.set(capped, form);

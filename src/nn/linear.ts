@@ -29,9 +29,9 @@ export class Linear extends Module {
 
   /** x [..., in] → [..., out] */
   forward(x: Tensor): Tensor {
-    return mapThrough(this, x, (input, weight) => {
+    return mapThrough(this, x, (input, { weight, bias }) => {
       const y = matmul(input, weight, { transposeB: true });
-      return this.bias ? add(y, this.bias) : y;
+      return bias ? add(y, bias) : y;
     });
   }
 }
@@ -49,9 +49,9 @@ export class Conv1D extends Module {
 
   /** x [..., in] → [..., out] */
   forward(x: Tensor): Tensor {
-    return mapThrough(this, x, (input, weight) => {
+    return mapThrough(this, x, (input, { weight, bias }) => {
       const y = matmul(input, weight);
-      return this.bias ? add(y, this.bias) : y;
+      return bias ? add(y, bias) : y;
     });
   }
 }
@@ -67,6 +67,6 @@ export class Embedding extends Module {
 
   /** ids [...] of whole numbers below `size` → [..., dimension] */
   forward(ids: Tensor): Tensor {
-    return lookUpThrough(this, ids, (i, weight) => gather(weight, i));
+    return lookUpThrough(this, ids, (i, { weight }) => gather(weight, i));
   }
 }

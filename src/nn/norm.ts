@@ -9,6 +9,7 @@ import { isTraining } from "../graph/trace.js";
 import { Parameter, Variable } from "../graph/variable.js";
 import { ones, zeros } from "./initializers.js";
 import { Module } from "./module.js";
+import { effectiveValues, effectiveWeight } from "./parametrization.js";
 
 export interface NormOptions {
   /** Added to the (mean square or variance) inside the root. Default 1e-5. */
@@ -30,7 +31,8 @@ export class LayerNorm extends Module {
 
   /** x [..., size] → [..., size] */
   forward(x: Tensor): Tensor {
-    return layerNorm(x, this.weight, this.bias, { epsilon: this.#epsilon });
+    const { weight, bias } = effectiveValues(this);
+    return layerNorm(x, weight, bias, { epsilon: this.#epsilon });
   }
 }
 
@@ -47,7 +49,7 @@ export class RMSNorm extends Module {
 
   /** x [..., size] → [..., size] */
   forward(x: Tensor): Tensor {
-    return rmsNorm(x, this.weight, { epsilon: this.#epsilon });
+    return rmsNorm(x, effectiveWeight(this), { epsilon: this.#epsilon });
   }
 }
 
@@ -64,7 +66,7 @@ export class OffsetRMSNorm extends Module {
 
   /** x [..., size] → [..., size] */
   forward(x: Tensor): Tensor {
-    return rmsNorm(x, add(this.weight, 1), { epsilon: this.#epsilon });
+    return rmsNorm(x, add(effectiveWeight(this), 1), { epsilon: this.#epsilon });
   }
 }
 
@@ -83,7 +85,7 @@ export class HeadLayerNorm extends Module {
   forward(x: Tensor): Tensor {
     const [heads, headDim] = this.weight.shape;
     const normalized = layerNorm(x, undefined, undefined, { epsilon: this.#epsilon });
-    return mul(normalized, reshape(this.weight, [heads as number, 1, headDim as number]));
+    return mul(normalized, reshape(effectiveWeight(this), [heads as number, 1, headDim as number]));
   }
 }
 
@@ -114,7 +116,8 @@ export class BatchNorm extends Module {
   forward(x: Tensor): Tensor {
     const [center, spread] = isTraining() ? this.#remember(x) : [this.runningMean, this.runningVar];
     const normalized = div(sub(x, center), sqrt(add(spread, this.#epsilon)));
-    return add(mul(normalized, this.weight), this.bias);
+    const { weight, bias } = effectiveValues(this);
+    return add(mul(normalized, weight), bias as Tensor);
   }
 
   /** Mean and biased variance of each feature. */

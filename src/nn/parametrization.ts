@@ -10,7 +10,7 @@ import { currentTrace } from "../graph/trace.js";
 import type { Parameter } from "../graph/variable.js";
 import type { Module } from "./module.js";
 
-/** A module whose result is a map by one weight: `Linear`, `Conv1D`, `Conv2d`, `Embedding`. */
+/** A module that computes with one weight, and perhaps a bias: linear maps, convolutions, embeddings, norms. */
 export interface WeightedModule extends Module {
   readonly weight: Parameter;
   readonly bias?: Parameter | undefined;
@@ -23,6 +23,8 @@ export interface WeightedModule extends Module {
 export interface Parametrization {
   /** The weight that is computed with, of the same shape and dtype, wherever the module's weight is used. */
   weight?(weight: Tensor): Tensor;
+  /** The bias that is computed with, of the same shape and dtype, where the module has one. */
+  bias?(bias: Tensor): Tensor;
   /**
    * Around the linear map of a module, its bias included; an `Embedding` that is the last layer too maps as well as it looks up.
    *
@@ -80,33 +82,46 @@ function activeOn(module: Module): readonly Parametrization[] {
   return site.parametrizations.filter((each) => each.isActive?.() ?? true);
 }
 
-/** The weight that a module computes with. */
-export const effectiveWeight = (module: WeightedModule): Tensor => effective(module.weight, activeOn(module));
+export interface EffectiveValues {
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
+}
 
-const effective = (weight: Tensor, active: readonly Parametrization[]): Tensor =>
-  active.reduce((w, each) => each.weight?.(w) ?? w, weight);
+/** What a module computes with in place of its parameters. */
+export const effectiveValues = (module: WeightedModule): EffectiveValues => effective(module, activeOn(module));
+
+/** The weight that a module computes with. */
+export const effectiveWeight = (module: WeightedModule): Tensor => effectiveValues(module).weight;
+
+const effective = ({ weight, bias }: WeightedModule, active: readonly Parametrization[]): EffectiveValues => ({
+  weight: active.reduce((value: Tensor, each) => each.weight?.(value) ?? value, weight),
+  bias: bias && active.reduce((value: Tensor, each) => each.bias?.(value) ?? value, bias),
+});
 
 type Around = (x: Tensor, inner: (x: Tensor) => Tensor) => Tensor;
 
 function through(
   module: WeightedModule,
   x: Tensor,
-  innermost: (x: Tensor, weight: Tensor) => Tensor,
+  innermost: (x: Tensor, values: EffectiveValues) => Tensor,
   method: (parametrization: Parametrization) => Around | undefined,
 ): Tensor {
   const active = activeOn(module);
-  const weight = effective(module.weight, active);
+  const values = effective(module, active);
   const layers = active.map(method).filter((around) => around !== undefined);
   return layers.reduce(
     (inner: (x: Tensor) => Tensor, around) => (y) => around(y, inner),
-    (y) => innermost(y, weight),
+    (y) => innermost(y, values),
   )(x);
 }
 
-/** A module's linear map, with all that was put on it. `map` is the map by a given weight, its bias included. */
-export const mapThrough = (module: WeightedModule, x: Tensor, map: (x: Tensor, weight: Tensor) => Tensor): Tensor =>
+/** A module's linear map, with all that was put on it. `map` is the map by given values. */
+export const mapThrough = (module: WeightedModule, x: Tensor, map: (x: Tensor, values: EffectiveValues) => Tensor): Tensor =>
   through(module, x, map, (each) => each.map?.bind(each));
 
 /** An embedding's lookup, likewise. */
-export const lookUpThrough = (module: WeightedModule, ids: Tensor, lookUp: (ids: Tensor, weight: Tensor) => Tensor): Tensor =>
-  through(module, ids, lookUp, (each) => each.lookup?.bind(each));
+export const lookUpThrough = (
+  module: WeightedModule,
+  ids: Tensor,
+  lookUp: (ids: Tensor, values: EffectiveValues) => Tensor,
+): Tensor => through(module, ids, lookUp, (each) => each.lookup?.bind(each));

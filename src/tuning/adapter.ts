@@ -4,30 +4,27 @@ import { saveAdapter } from "#platform/tuning/adapter-files";
 import type { Engine } from "../engine/engine.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
 import type { HostArray } from "../graph/host-array.js";
-import type { Tensor } from "../graph/tensor.js";
 import { currentTrace } from "../graph/trace.js";
-import type { Variable, VariableHome } from "../graph/variable.js";
+import type { Variable } from "../graph/variable.js";
 import { Module } from "../nn/module.js";
 import {
+  type EffectiveValues,
   type Parametrization,
   parametrizationChanged,
   parametrize,
   unparametrize,
   type WeightedModule,
 } from "../nn/parametrization.js";
-import { compile } from "../program/compile.js";
 import { hold, release } from "./frozen-base.js";
-
-/** What a module computes with, as tensors: its own, or after an adapter has become part of them. */
-export interface MergedValues {
-  readonly weight: Tensor;
-  readonly bias: Tensor | undefined;
-}
+import { isLast, type Merge, mergeOf, mergeOne, type Original, restore } from "./merge.js";
 
 /** What an adapter puts on one use of one module. Its parameters are found by walking it. */
 export interface Adaptation extends Parametrization {
-  /** The module's values with this in them; absent where that would change another use of the weight. */
-  merged?(values: MergedValues): MergedValues;
+  /**
+   * The module's values with this in them. Needed by what stands around a map or a lookup, and absent where it would change another
+   * use of the weight.
+   */
+  merged?(values: EffectiveValues): EffectiveValues;
 }
 
 export interface Adapted {
@@ -169,14 +166,14 @@ export abstract class Adapter extends Module {
     if (!this.#attached || this.isMerged)
       throw new TsumikiError("STATE", `This adapter is ${this.isMerged ? "merged already" : "not on a model any more"}.`);
     for (const { path, adaptation } of this.#adapted)
-      if (!adaptation.merged)
+      if (!mergeOf(adaptation))
         throw new ArgumentError(
           `${path} shares its weight with another layer that this adapter leaves as it is: merged into the weight, it would change both. ` +
             "Use it without merging, or make it with ensureWeightTying.",
         );
     const originals = new Map<Variable, Original>();
     try {
-      for (const { module, adaptation } of this.#adapted) await mergeOne(module, adaptation, originals, engine);
+      for (const { module, adaptation } of this.#adapted) await mergeOne(module, mergeOf(adaptation) as Merge, originals, engine);
     } catch (error) {
       restore(originals);
       throw error;
@@ -194,7 +191,7 @@ export abstract class Adapter extends Module {
   unmerge(): void {
     if (!this.#originals) throw new TsumikiError("STATE", "This adapter is not merged.");
     for (const [variable, original] of this.#originals)
-      if (merges.get(variable)?.at(-1) !== original || variable.version !== original.version)
+      if (!isLast(variable, original))
         throw new TsumikiError(
           "STATE",
           `${variable.describe()} has changed since the adapter was merged: the old value would undo that.`,
@@ -212,57 +209,5 @@ export abstract class Adapter extends Module {
 
   #changed(): void {
     for (const { module } of this.#adapted) parametrizationChanged(module);
-  }
-}
-
-interface Original {
-  /** Where the value lies in a file, or a copy. */
-  readonly value: VariableHome | HostArray;
-  /** The version that the merged value has. */
-  version: number;
-}
-
-/** What adapters have become part of each variable, the last one last: they come off in the opposite order. */
-const merges = new WeakMap<Variable, Original[]>();
-
-function restore(originals: ReadonlyMap<Variable, Original>): void {
-  for (const [variable, { value }] of originals) {
-    if ("data" in value) variable.write(value);
-    else variable.moveTo(value);
-    const others = merges.get(variable) as Original[];
-    others.pop();
-    const below = others.at(-1);
-    if (below) below.version = variable.version;
-  }
-}
-
-async function mergeOne(
-  { weight, bias }: WeightedModule,
-  adaptation: Adaptation,
-  originals: Map<Variable, Original>,
-  engine: Engine | Promise<Engine> | undefined,
-): Promise<void> {
-  type Merged = { weight: Tensor; bias?: Tensor };
-  await using program = compile(
-    (): Merged => {
-      const values = (adaptation.merged as Required<Adaptation>["merged"])({ weight, bias });
-      return { weight: values.weight, ...(values.bias && values.bias !== bias && { bias: values.bias }) };
-    },
-    {},
-    engine ? { engine } : {},
-  );
-  const results = await program({});
-  for (const [variable, value] of [
-    [weight, results.weight],
-    [bias, results.bias],
-  ] as const) {
-    if (!variable || !value) continue;
-    const known = originals.get(variable);
-    const original = known ?? { value: variable.file ? (variable.home as VariableHome) : await variable.read(), version: 0 };
-    variable.write(value);
-    original.version = variable.version;
-    if (known) continue;
-    originals.set(variable, original);
-    merges.set(variable, [...(merges.get(variable) ?? []), original]);
   }
 }

@@ -7,7 +7,6 @@ export {
   Adapter,
   type AdapterFiles,
   type DerivedTensor,
-  type MergedValues,
   type SaveAdapterOptions,
   withoutAdapters,
 } from "./adapter.js";

@@ -8,6 +8,7 @@ import type { Module } from "../nn/module.js";
 import type { AdapterFiles, DerivedTensor, SaveAdapterOptions } from "./adapter.js";
 import type { LoraSettings, LoraTarget } from "./lora.js";
 import { possibleTargets, type Target } from "./targets.js";
+import type { TrainedCopy } from "./trained-copy.js";
 
 const prefix = "base_model.model.";
 
@@ -16,12 +17,17 @@ interface SavedLora {
   readonly settings: LoraSettings;
   readonly targets: readonly LoraTarget[];
   readonly sites: ReadonlyMap<string, { readonly a: Parameter; readonly b: Parameter }>;
+  readonly copied: readonly Target[];
+  readonly copies: ReadonlyMap<string, TrainedCopy>;
 }
 
 /** What each use of a module calls its factors. */
 const factorNames = { map: ["lora_A.weight", "lora_B.weight"], lookup: ["lora_embedding_A", "lora_embedding_B"] } as const;
 
-export function loraFiles({ model, settings, targets, sites }: SavedLora, { base }: SaveAdapterOptions): AdapterFiles {
+export function loraFiles(
+  { model, settings, targets, sites, copied, copies }: SavedLora,
+  { base }: SaveAdapterOptions,
+): AdapterFiles {
   const tensors = new Map<string, Variable | DerivedTensor>();
   const together = settings.ensureWeightTying ? targets.find(({ target }) => target.tied)?.target : undefined;
   const head = together && possibleTargets(model).find(({ tied, use }) => tied && use === "map");
@@ -34,6 +40,9 @@ export function loraFiles({ model, settings, targets, sites }: SavedLora, { base
     tensors.set(`${prefix}${head.name}.lora_A.weight`, transposed(b));
     tensors.set(`${prefix}${head.name}.lora_B.weight`, transposed(a));
   }
+  for (const { path, name } of copied)
+    for (const [part, parameter] of Object.entries(copies.get(path)?.trained ?? {}))
+      tensors.set(`${prefix}${name}.${part}`, parameter);
   const differing = (setting: "rank" | "alpha") =>
     Object.fromEntries(
       targets.flatMap((target) =>
@@ -55,7 +64,7 @@ export function loraFiles({ model, settings, targets, sites }: SavedLora, { base
     bias: "none",
     fan_in_fan_out: targets.some(({ target }) => target.module.constructor.name === "Conv1D"),
     init_lora_weights: true,
-    modules_to_save: null,
+    modules_to_save: copied.length > 0 ? copied.map(({ name }) => name) : null,
     use_rslora: useRslora,
     use_dora: false,
     ensure_weight_tying: ensureWeightTying,
@@ -92,13 +101,15 @@ function transposed(variable: Variable): DerivedTensor {
 export interface RestoredLora {
   readonly settings: LoraSettings;
   readonly targets: readonly LoraTarget[];
+  /** Modules that are trained in full. */
+  readonly copied: readonly Target[];
   /** Tensors that only repeat others, with the model's variable that they must equal, if any. */
   readonly repeated: ReadonlyMap<string, Variable | undefined>;
 }
 
 /** Fields that change what an adapter computes, unless they are absent or nothing. */
 const unsupported = [
-  ...["use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "target_parameters", "layer_replication"],
+  ...["use_dora", "lora_bias", "trainable_token_indices", "target_parameters", "layer_replication"],
   ...["use_qalora", "alora_invocation_tokens", "arrow_config", "kasa_config", "velora_config", "use_bdlora", "monteclora_config"],
   "bias",
 ];
@@ -132,9 +143,11 @@ export function readLora(
     if (rankOfModule === undefined || (ensureWeightTying && target.tied && target.use === "map")) continue;
     targets.push({ target, rank: rankOfModule, alpha: patternValue(config.alpha_pattern, target) ?? alpha });
   }
-  const known = new Set(
-    targets.flatMap(({ target }) => factorNames[target.use].map((name) => `${prefix}${target.name}.${name}`)),
-  );
+  const copied = savedModules(model, config.modules_to_save, shapes);
+  const known = new Set([
+    ...targets.flatMap(({ target }) => factorNames[target.use].map((name) => `${prefix}${target.name}.${name}`)),
+    ...copied.flatMap(({ name }) => [`${prefix}${name}.weight`, `${prefix}${name}.bias`]),
+  ]);
   const repeated = repeatedTensors(model, shapes.keys(), ensureWeightTying);
   const unknown = [...shapes.keys()].filter((name) => !known.has(name) && !repeated.has(name));
   if (unknown.length > 0 || targets.length === 0)
@@ -151,7 +164,16 @@ export function readLora(
     useRslora: config.use_rslora === true,
     ensureWeightTying,
   };
-  return { settings, targets, repeated };
+  return { settings, targets, copied, repeated };
+}
+
+/** The modules among `modules_to_save` that the file has values of: peft names some that a model may lack. */
+function savedModules(model: Module, names: unknown, shapes: ReadonlyMap<string, readonly number[]>): readonly Target[] {
+  const wanted = Array.isArray(names) ? names : [];
+  return possibleTargets(model).filter(
+    ({ name }) =>
+      shapes.has(`${prefix}${name}.weight`) && wanted.some((suffix) => name === suffix || name.endsWith(`.${suffix}`)),
+  );
 }
 
 /** Tensors that repeat others: weights of the base, and of a tied pair that is adapted together the output's factors. */

@@ -5,7 +5,17 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
 import { referenceEngine } from "../engine/reference/engine.js";
-import { grad, type HostArray, type Parameter, square, sum, type Tensor, toNumbers, type Variable } from "../graph/index.js";
+import {
+  crossEntropy,
+  grad,
+  type HostArray,
+  type Parameter,
+  square,
+  sum,
+  type Tensor,
+  toNumbers,
+  type Variable,
+} from "../graph/index.js";
 import { CausalLM } from "../models/causal-lm.js";
 import { GPT2 } from "../models/decoders/gpt2.js";
 import { loadModel, saveModel } from "../models/index.js";
@@ -209,6 +219,58 @@ it("of a convolution agrees with peft", async () => {
   await adapter.merge(engine);
   expect(difference(await net.conv.weight.read(), expected.get("merged"))).toBeLessThan(1e-6);
   expect(difference((await program(feeds)).y, expected.get("y"))).toBeLessThan(1e-5);
+});
+
+describe("peft's adapter of a classifier, whose last layer is trained in full", async () => {
+  const expected = tensorsOf(golden("bert/expected.safetensors"));
+  const of = (name: string) => expected.get(name) as HostArray<"int32">;
+  const model = await loadModel(golden("bert/base"), { kind: "sequence-classifier" });
+  const adapter = await loadAdapter(model, golden("bert/adapter"));
+  const program = compile(
+    ({ ids, labels }) => {
+      const logits = model.forward(ids);
+      const loss = crossEntropy(logits, labels);
+      const factors = factorsOf(adapter);
+      const gradients = grad(loss, [...factors.values()]);
+      return {
+        ...{ loss, logits, base: adapter.without(() => model.forward(ids)) },
+        ...Object.fromEntries([...factors.keys()].map((name, i) => [`gradient.${name}`, gradients[i] as Tensor])),
+      };
+    },
+    { ids: signature.ids, labels: int32("batch") },
+    { engine },
+  );
+
+  it("gives peft's logits and gradients, and those of the base without it", async () => {
+    const results: Readonly<Record<string, HostArray>> = await program({ ids: of("ids"), labels: of("labels") });
+    const wanted = [...expected.keys()].filter((name) => !["ids", "labels", "logits.base"].includes(name));
+    expect(wanted).toHaveLength(2 + factorsOf(adapter).size);
+    expect(wanted).toContain("gradient.base_model.model.classifier.bias");
+    for (const name of wanted) expect(difference(results[name] as HostArray, expected.get(name)), name).toBeLessThan(1e-5);
+    expect(difference(results.base as HostArray, of("logits.base"))).toBeLessThan(1e-5);
+  });
+
+  it("is written as peft wrote it, and merged the same", async () => {
+    const directory = join(folder, "bert");
+    await adapter.save(directory);
+    const [ours, theirs] = [directory, golden("bert/adapter")].map((path) => tensorsOf(join(path, "adapter_model.safetensors")));
+    expect([...(ours as typeof expected).keys()].sort()).toEqual([...(theirs as typeof expected).keys()].sort());
+    for (const [name, value] of theirs as typeof expected) expect(ours?.get(name)?.data, name).toEqual(value.data);
+    await adapter.merge(engine);
+    const { logits } = await program({ ids: of("ids"), labels: of("labels") });
+    expect(difference(logits as HostArray, expected.get("logits"))).toBeLessThan(1e-5);
+    adapter.unmerge();
+  });
+
+  it("begins with the base's values when it is new, and is the default for classifiers", async () => {
+    const fresh = await loadModel(golden("bert/base"), { kind: "sequence-classifier" });
+    const own = lora(fresh, { targets: "query" });
+    expect([...own.copies.keys()]).toEqual(["classifier"]);
+    expect((await own.copies.get("classifier")?.trained.weight?.read())?.data).toEqual(
+      (await fresh.classifier.weight.read()).data,
+    );
+    expect(() => lora(fresh, { alsoTrain: "query", targets: "query" })).toThrow(/no linear map/);
+  });
 });
 
 describe("training an adapter", () => {

@@ -5,23 +5,14 @@
 
 import * as z from "zod";
 import { ArgumentError } from "../errors.js";
-import { add, mul } from "../graph/ops/arithmetic.js";
-import { cast } from "../graph/ops/cast.js";
-import { conv2d } from "../graph/ops/conv.js";
-import { gather } from "../graph/ops/indexing.js";
-import { matmul } from "../graph/ops/matmul.js";
-import { reshape, transpose } from "../graph/ops/shape.js";
-import type { Tensor } from "../graph/tensor.js";
-import { Parameter } from "../graph/variable.js";
-import { Conv2d } from "../nn/conv.js";
-import { dropout } from "../nn/dropout.js";
-import { normal, uniform, zeros } from "../nn/initializers.js";
-import { Conv1D } from "../nn/linear.js";
-import { Module } from "../nn/module.js";
-import { type Adaptation, Adapter, type AdapterFiles, type MergedValues, type SaveAdapterOptions } from "./adapter.js";
+import { Model } from "../models/model.js";
+import type { Module } from "../nn/module.js";
+import { Adapter, type AdapterFiles, type SaveAdapterOptions } from "./adapter.js";
 import { loraFiles, readLora } from "./lora-files.js";
+import { type LoraPath, type LoraSetting, loraPath } from "./lora-paths.js";
 import { registerTuningMethod } from "./registry.js";
-import { findTargets, possibleTargets, type Target, type Targets } from "./targets.js";
+import { findTargets, isOutputLayer, possibleTargets, type Target, type Targets } from "./targets.js";
+import { TrainedCopy } from "./trained-copy.js";
 
 export interface LoraOptions {
   /** Rank of the change. Default 8. */
@@ -39,135 +30,16 @@ export interface LoraOptions {
    * change of one of the two uses. Only then the adapter can be merged. Default false.
    */
   readonly ensureWeightTying?: boolean;
+  /**
+   * Modules that are trained in full beside it, as copies that are saved with the adapter. Default: the output layer of a classifier,
+   * which begins at random.
+   */
+  readonly alsoTrain?: Exclude<Targets, "all-linear">;
   /** Of the initial values. Default 0. */
   readonly seed?: number;
 }
 
-/** What one module's path is made with. */
-export interface LoraSetting {
-  readonly rank: number;
-  readonly alpha: number;
-}
-
-export type LoraSettings = Required<Omit<LoraOptions, "targets" | "seed">>;
-
-interface PathOptions extends LoraSetting {
-  readonly scale: number;
-  readonly dropout: number;
-}
-
-/** A module's low-rank path. Factors are kept as PEFT keeps them. */
-export abstract class LoraPath extends Module implements Adaptation {
-  abstract readonly a: Parameter;
-  abstract readonly b: Parameter;
-  readonly alpha: number;
-  readonly rank: number;
-  protected readonly scale: number;
-  protected readonly dropout: number;
-  isActive?: () => boolean;
-
-  constructor({ rank, alpha, scale, dropout: dropped }: PathOptions) {
-    super();
-    this.rank = rank;
-    this.alpha = alpha;
-    this.scale = scale;
-    this.dropout = dropped;
-  }
-
-  /** The change of the weight, in the weight's own layout. */
-  protected abstract delta(): Tensor;
-
-  merged?({ weight, bias }: MergedValues): MergedValues {
-    return { weight: add(weight, cast(this.delta(), weight.dtype)), bias };
-  }
-
-  /** y + scale · path, where the path is computed in the factors' own type. */
-  protected beside(y: Tensor, path: Tensor): Tensor {
-    return add(y, cast(mul(path, this.scale), y.dtype));
-  }
-
-  protected enter(x: Tensor): Tensor {
-    return dropout(cast(x, this.a.dtype), this.dropout, "lora");
-  }
-}
-
-/** Of a linear map: a [rank, in], b [out, rank]. */
-export class LoraLinear extends LoraPath {
-  readonly a: Parameter;
-  readonly b: Parameter;
-  readonly #weightIsInOut: boolean;
-
-  constructor(inputSize: number, outputSize: number, weightIsInOut: boolean, options: PathOptions) {
-    super(options);
-    this.a = new Parameter([options.rank, inputSize], { initializer: uniform(1 / Math.sqrt(inputSize)) });
-    this.b = new Parameter([outputSize, options.rank], { initializer: zeros });
-    this.#weightIsInOut = weightIsInOut;
-  }
-
-  map(x: Tensor, inner: (x: Tensor) => Tensor): Tensor {
-    const narrow = matmul(this.enter(x), this.a, { transposeB: true }); // [..., rank]
-    return this.beside(inner(x), matmul(narrow, this.b, { transposeB: true }));
-  }
-
-  protected delta(): Tensor {
-    const product = mul(matmul(this.b, this.a), this.scale); // [out, in]
-    return this.#weightIsInOut ? transpose(product, [1, 0]) : product;
-  }
-}
-
-/** Of a table of vectors: a [rank, rows], b [dimension, rank]. */
-export class LoraEmbedding extends LoraPath {
-  readonly a: Parameter;
-  readonly b: Parameter;
-
-  constructor(rows: number, dimension: number, options: PathOptions) {
-    super(options);
-    this.a = new Parameter([options.rank, rows], { initializer: zeros });
-    this.b = new Parameter([dimension, options.rank], { initializer: normal(1) });
-  }
-
-  lookup(ids: Tensor, inner: (ids: Tensor) => Tensor): Tensor {
-    const narrow = gather(transpose(this.a, [1, 0]), ids); // [..., rank]
-    return this.beside(inner(ids), matmul(narrow, this.b, { transposeB: true }));
-  }
-
-  protected delta(): Tensor {
-    return mul(matmul(this.a, this.b, { transposeA: true, transposeB: true }), this.scale); // [rows, dimension]
-  }
-}
-
-/** The same change of a table that is the output layer too: logits get it as well. */
-export class TiedLoraEmbedding extends LoraEmbedding {
-  map(x: Tensor, inner: (x: Tensor) => Tensor): Tensor {
-    return this.beside(inner(x), matmul(matmul(this.enter(x), this.b), this.a)); // [..., rank] · [rank, rows]
-  }
-}
-
-/** Of a convolution over height and width: a [rank, in, ...kernel] as the convolution itself, then b [out, rank, 1, 1]. */
-export class LoraConv2d extends LoraPath {
-  readonly a: Parameter;
-  readonly b: Parameter;
-  readonly #options: Conv2d["options"];
-
-  constructor({ weight, options: convolution }: Conv2d, options: PathOptions) {
-    super(options);
-    const [out, inputs, ...kernel] = weight.shape as [number, number, number, number];
-    const fanIn = kernel.reduce((product, size) => product * size, inputs);
-    this.a = new Parameter([options.rank, inputs, ...kernel], { initializer: uniform(1 / Math.sqrt(fanIn)) });
-    this.b = new Parameter([out, options.rank, 1, 1], { initializer: zeros });
-    this.#options = convolution;
-  }
-
-  map(x: Tensor, inner: (x: Tensor) => Tensor): Tensor {
-    return this.beside(inner(x), conv2d(conv2d(this.enter(x), this.a, undefined, this.#options), this.b));
-  }
-
-  protected delta(): Tensor {
-    const [rank, inputs, height, width] = this.a.shape as [number, number, number, number];
-    const product = matmul(reshape(this.b, [-1, rank]), reshape(this.a, [rank, inputs * height * width]));
-    return mul(reshape(product, [this.b.shape[0] as number, inputs, height, width]), this.scale);
-  }
-}
+export type LoraSettings = Required<Omit<LoraOptions, "targets" | "alsoTrain" | "seed">>;
 
 /** One target with its own rank and alpha. */
 export interface LoraTarget extends LoraSetting {
@@ -178,51 +50,52 @@ export class Lora extends Adapter {
   readonly method = "lora";
   /** The low-rank paths by the module's path; a tied pair that is adapted together stands under the embedding's. */
   readonly sites = new Map<string, LoraPath>();
+  /** Modules that are trained in full. */
+  readonly copies = new Map<string, TrainedCopy>();
   readonly settings: LoraSettings;
   // Private, so that a walk of the adapter does not find the model's modules.
   readonly #targets: readonly LoraTarget[];
 
-  constructor(model: Module, targets: readonly LoraTarget[], settings: LoraSettings, seed: number) {
+  readonly #copied: readonly Target[];
+
+  constructor(
+    model: Module,
+    targets: readonly LoraTarget[],
+    { copied = [], seed = 0, ...settings }: LoraSettings & { readonly copied?: readonly Target[]; readonly seed?: number },
+  ) {
     super(model);
     this.settings = settings;
     this.#targets = targets;
     const adapted = targets.map(({ target, ...setting }) => {
       const scale = setting.alpha / (settings.useRslora ? Math.sqrt(setting.rank) : setting.rank);
-      const adaptation = pathOf(target, settings.ensureWeightTying, { ...setting, scale, dropout: settings.dropout });
+      const adaptation = loraPath(target, settings.ensureWeightTying, { ...setting, scale, dropout: settings.dropout });
       this.sites.set(target.path, adaptation);
       return { path: target.path, module: target.module, adaptation };
     });
+    const copies = copied.map(({ path, module, tied }) => {
+      if (tied) throw new ArgumentError(`${path} shares its weight with another layer and cannot be trained in full beside it.`);
+      if (this.sites.has(path)) throw new ArgumentError(`${path} is both adapted and trained in full: choose one.`);
+      const adaptation = new TrainedCopy(module);
+      this.copies.set(path, adaptation);
+      return { path, module, adaptation };
+    });
+    this.#copied = copied;
     this.initialize(seed);
-    this.attach(adapted);
+    this.attach([...adapted, ...copies]);
   }
 
   get targets(): readonly LoraTarget[] {
     return this.#targets;
   }
 
+  /** The modules that are trained in full. */
+  get copied(): readonly Target[] {
+    return this.#copied;
+  }
+
   files(options: SaveAdapterOptions): AdapterFiles {
     return loraFiles(this, options);
   }
-}
-
-function pathOf({ module, use, tied, path }: Target, tie: boolean, options: PathOptions): LoraPath {
-  const [first, second] = module.weight.shape as [number, number];
-  if (module instanceof Conv2d) {
-    if ((module.options.groups ?? 1) !== 1) throw new ArgumentError(`LoRA of a convolution in groups is not supported: ${path}.`);
-    return new LoraConv2d(module, options);
-  }
-  if (use === "lookup")
-    return tied && tie
-      ? new TiedLoraEmbedding(first, second, options)
-      : unmergeable(new LoraEmbedding(first, second, options), tied);
-  if (module instanceof Conv1D) return new LoraLinear(first, second, true, options);
-  return unmergeable(new LoraLinear(second, first, false, options), tied);
-}
-
-/** A change of one of two uses of a weight cannot become part of the weight. */
-function unmergeable(path: LoraPath, tied: boolean): LoraPath {
-  if (tied) Object.defineProperty(path, "merged", { value: undefined });
-  return path;
 }
 
 /**
@@ -237,15 +110,18 @@ export function lora(model: Module, options: LoraOptions = {}): Lora {
   if (!Number.isFinite(alpha)) throw new ArgumentError(`LoRA needs a finite alpha, but ${alpha} was given.`);
   if (!(dropped >= 0 && dropped < 1)) throw new ArgumentError(`A dropout probability lies in [0, 1), but ${dropped} was given.`);
   const found = tiedTogether(model, findTargets(model, targets), ensureWeightTying);
-  if (found.length === 0) throw new ArgumentError("This model has no linear map that LoRA could adapt: name its targets.");
-  const settings = { rank, alpha, dropout: dropped, useRslora, ensureWeightTying };
-  return new Lora(
-    model,
-    found.map((target) => ({ target, rank, alpha })),
-    settings,
-    seed,
-  );
+  const copied = options.alsoTrain === undefined ? outputLayers(model) : findTargets(model, options.alsoTrain);
+  const copiedPaths = new Set(copied.map(({ path }) => path));
+  const adapted = found.filter(({ path }) => !copiedPaths.has(path)).map((target) => ({ target, rank, alpha }));
+  if (adapted.length === 0) throw new ArgumentError("There is no linear map left that LoRA could adapt: name its targets.");
+  return new Lora(model, adapted, { rank, alpha, dropout: dropped, useRslora, ensureWeightTying, copied, seed });
 }
+
+/** The last layers of models that tell classes. */
+const outputLayers = (model: Module): readonly Target[] =>
+  model instanceof Model && model.kind.endsWith("classifier")
+    ? possibleTargets(model).filter(({ path }) => isOutputLayer(path))
+    : [];
 
 /** With `tie`, of both uses of a tied weight the lookup stands for both. */
 export function tiedTogether(model: Module, targets: readonly Target[], tie: boolean): readonly Target[] {
@@ -262,6 +138,7 @@ const settings = z.strictObject({
   targets: z.union([z.string(), z.array(z.string()).min(1)]).optional(),
   useRslora: z.boolean().optional(),
   ensureWeightTying: z.boolean().optional(),
+  alsoTrain: z.union([z.string(), z.array(z.string())]).optional(),
 });
 
 registerTuningMethod({
@@ -271,8 +148,8 @@ registerTuningMethod({
   peft: {
     type: "LORA",
     restore(model, config, shapes) {
-      const { settings, targets, repeated } = readLora(model, config, shapes);
-      return { adapter: new Lora(model, targets, settings, 0), repeated };
+      const { settings, targets, copied, repeated } = readLora(model, config, shapes);
+      return { adapter: new Lora(model, targets, { ...settings, copied }), repeated };
     },
   },
 });

@@ -70,7 +70,7 @@ const listed = (possible: readonly Target[]): string =>
   [...new Set(possible.map(({ path }) => path.split(".").at(-1)))].join(", ") || "none";
 
 /** What makes scores of hidden states: it is the model's last layer, and "all-linear" leaves it alone, as PEFT does. */
-const isOutputLayer = (path: string): boolean =>
+export const isOutputLayer = (path: string): boolean =>
   /^(lmHead|embedOut|output|classifier|score|qaOutputs)$/.test(path) || /^cls\./.test(path);
 
 /** The output layer of a language model that has none of its own: the embedding once more. */
