@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
-import { add, constant, type HostArray, hostArray, mul, range, type Tensor, toNumbers } from "../graph/index.js";
+import { add, constant, type HostArray, hostArray, mul, range, swapAxes, type Tensor, toNumbers } from "../graph/index.js";
 import { namedRandom } from "../graph/random.js";
 import { formula } from "../models/testing/golden-decoder.js";
 import { bool, compile, float32 } from "../program/index.js";
@@ -10,7 +10,7 @@ import { alibiSlopes } from "./alibi.js";
 import { type AttendOptions, attend, causal } from "./attention.js";
 import { activations, Bilinear, FeedForward, type GatedFeedForward, GEGLU, GLU, ReGLU, reluSquared } from "./feed-forward.js";
 import { heNormal, lecunNormal, scaledNormal, truncatedNormal, xavierNormal, xavierUniform } from "./initializers.js";
-import { BatchNorm, deepNormConstants, HeadLayerNorm, OffsetRMSNorm } from "./norm.js";
+import { BatchNorm, deepNormConstants, HeadLayerNorm, InstanceNorm, OffsetRMSNorm } from "./norm.js";
 import { AdditiveAttention, CrossAttention, linearAttention } from "./other-attention.js";
 import { RelativeBias } from "./relative-bias.js";
 import { parallelBlocks, postNorm, preNorm, sandwichNorm } from "./residual.js";
@@ -219,20 +219,38 @@ describe("other attention", () => {
 });
 
 describe("norms", () => {
-  it("BatchNorm is PyTorch's, in training and after it", async () => {
-    const norm = new BatchNorm(3, { epsilon: 0.1, momentum: 0.3 });
+  it.each([false, true])("BatchNorm is PyTorch's, in training and after it; channels first: %s", async (channelsFirst) => {
+    const norm = new BatchNorm(3, { epsilon: 0.1, momentum: 0.3, channelsFirst });
+    const forward = (x: Tensor) => (channelsFirst ? swapAxes(norm.forward(swapAxes(x, 1, 2)), 1, 2) : norm.forward(x));
     const scaled = (name: string, size: number, shift: number, by: number) =>
       Float32Array.from(formula(name, size), (x) => shift + by * x);
     norm.weight.write(hostArray("float32", [3], scaled("weight", 3, 1, 1)));
     norm.bias.write(hostArray("float32", [3], scaled("bias", 3, 0, 1)));
     const signature = { x: float32("batch", "seq", 3) };
-    await using train = compile(({ x }) => ({ y: norm.forward(x) }), signature, { engine, training: true });
-    await using evaluate = compile(({ x }) => ({ y: norm.forward(x) }), signature, { engine, training: false });
+    await using train = compile(({ x }) => ({ y: forward(x) }), signature, { engine, training: true });
+    await using evaluate = compile(({ x }) => ({ y: forward(x) }), signature, { engine, training: false });
     const x = hostArray("float32", [2, 5, 3], scaled("input", 30, 0, 4));
     expectClose((await train({ x })).y.toNumbers(), golden("batchNorm.training"));
     expectClose(toNumbers(await norm.runningMean.read()), golden("batchNorm.runningMean"));
     expectClose(toNumbers(await norm.runningVar.read()), golden("batchNorm.runningVar"));
     expectClose((await evaluate({ x })).y.toNumbers(), golden("batchNorm.evaluation"));
+  });
+
+  it("InstanceNorm normalizes each channel of each example", async () => {
+    const norm = new InstanceNorm(2, { epsilon: 0, affine: true });
+    norm.bias?.write(hostArray("float32", [2], Float32Array.of(0, 1)));
+    const x = constant([
+      [
+        [1, 3],
+        [10, 30],
+      ],
+      [
+        [5, 9],
+        [-2, -4],
+      ],
+    ]);
+    expectClose((await value(() => norm.forward(x))).toNumbers(), [-1, 1, 0, 2, -1, 1, 2, 0]);
+    expect([...new InstanceNorm(2).parameters()]).toEqual([]);
   });
 
   it("OffsetRMSNorm counts its weight from 1; HeadLayerNorm has one for each head", async () => {

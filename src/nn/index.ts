@@ -48,9 +48,11 @@ export {
 export { Module, withRoot } from "./module.js";
 export {
   BatchNorm,
+  type BatchNormOptions,
   type DeepNormConstants,
   deepNormConstants,
   HeadLayerNorm,
+  InstanceNorm,
   LayerNorm,
   type NormOptions,
   OffsetRMSNorm,

@@ -1,7 +1,7 @@
 /** Normalization: over the features of each position, or of each feature over all positions. */
 
 import { add, div, mul, sqrt, sub } from "../graph/ops/arithmetic.js";
-import { layerNorm, rmsNorm } from "../graph/ops/norm.js";
+import { instanceNorm, layerNorm, rmsNorm } from "../graph/ops/norm.js";
 import { mean, numberOfElements, variance } from "../graph/ops/reduce.js";
 import { reshape } from "../graph/ops/shape.js";
 import type { Tensor } from "../graph/tensor.js";
@@ -9,7 +9,7 @@ import { isTraining } from "../graph/trace.js";
 import { Parameter, Variable } from "../graph/variable.js";
 import { ones, zeros } from "./initializers.js";
 import { Module } from "./module.js";
-import { effectiveValues, effectiveWeight } from "./parametrization.js";
+import { effectiveValues, effectiveWeight, type WeightedModule } from "./parametrization.js";
 
 export interface NormOptions {
   /** Added to the (mean square or variance) inside the root. Default 1e-5. */
@@ -89,9 +89,16 @@ export class HeadLayerNorm extends Module {
   }
 }
 
+export interface BatchNormOptions extends NormOptions {
+  /** Share of the new in what is remembered. Default 0.1. */
+  readonly momentum?: number;
+  /** Features are axis 1, as of images, instead of the last axis. Default false. */
+  readonly channelsFirst?: boolean;
+}
+
 /**
- * Batch normalization (Ioffe & Szegedy 2015) of each feature, over rows and positions alike. In training with what is at hand (the
- * biased variance), which is remembered; otherwise with what was remembered.
+ * Batch normalization (Ioffe & Szegedy 2015) of each feature, over rows and positions alike. In training with the statistics of the
+ * batch (the biased variance), which are remembered; otherwise with what was remembered.
  */
 export class BatchNorm extends Module {
   readonly weight: Parameter;
@@ -100,9 +107,9 @@ export class BatchNorm extends Module {
   readonly runningVar: Variable;
   readonly #epsilon: number;
   readonly #momentum: number;
+  readonly #channelsFirst: boolean;
 
-  /** @param options.momentum share of the new in what is remembered; default 0.1 */
-  constructor(size: number, { epsilon = 1e-5, momentum = 0.1 }: NormOptions & { readonly momentum?: number } = {}) {
+  constructor(size: number, { epsilon = 1e-5, momentum = 0.1, channelsFirst = false }: BatchNormOptions = {}) {
     super();
     this.weight = new Parameter([size], { initializer: ones });
     this.bias = new Parameter([size], { initializer: zeros });
@@ -110,27 +117,55 @@ export class BatchNorm extends Module {
     this.runningVar = new Variable([size], { initializer: ones });
     this.#epsilon = epsilon;
     this.#momentum = momentum;
+    this.#channelsFirst = channelsFirst;
   }
 
-  /** x [..., size] → [..., size] */
+  /** x [..., size], or [batch, size, ...] with `channelsFirst` → the same shape */
   forward(x: Tensor): Tensor {
     const [center, spread] = isTraining() ? this.#remember(x) : [this.runningMean, this.runningVar];
-    const normalized = div(sub(x, center), sqrt(add(spread, this.#epsilon)));
+    const broadcast = (parameter: Tensor) =>
+      this.#channelsFirst ? reshape(parameter, [parameter.size(0), ...x.shape.slice(2).map(() => 1)]) : parameter;
+    const normalized = div(sub(x, broadcast(center)), broadcast(sqrt(add(spread, this.#epsilon))));
     const { weight, bias } = effectiveValues(this);
-    return add(mul(normalized, weight), bias as Tensor);
+    return add(mul(normalized, broadcast(weight)), broadcast(bias as Tensor));
   }
 
   /** Mean and biased variance of each feature. */
   #remember(x: Tensor): readonly [Tensor, Tensor] {
-    const axes = x.shape.slice(0, -1).map((_, axis) => axis);
+    const feature = this.#channelsFirst ? 1 : x.rank - 1;
+    const axes = x.shape.flatMap((_, axis) => (axis === feature ? [] : [axis]));
     const [center, spread] = [mean(x, { axes }), variance(x, { axes })];
-    const count = numberOfElements(x.shape.slice(0, -1), x.dtype);
+    const count = numberOfElements(x.shape.toSpliced(feature, 1), x.dtype);
     const unbiased = mul(spread, div(count, sub(count, 1)));
     const towards = (old: Tensor, now: Tensor) => add(old, mul(sub(now, old), this.#momentum));
     // On top of what an earlier call in the same step has recorded.
     this.runningMean.update((old) => towards(old, center));
     this.runningVar.update((old) => towards(old, unbiased));
     return [center, spread];
+  }
+}
+
+/**
+ * Instance normalization (Ulyanov, Vedaldi & Lempitsky 2016): each channel of each example over its positions, alike in training and after
+ * it.
+ */
+export class InstanceNorm extends Module {
+  readonly weight: Parameter | undefined;
+  readonly bias: Parameter | undefined;
+  readonly #epsilon: number;
+
+  /** @param options.affine whether there are a weight and a bias; default false, as in PyTorch */
+  constructor(size: number, { epsilon = 1e-5, affine = false }: NormOptions & { readonly affine?: boolean } = {}) {
+    super();
+    this.weight = affine ? new Parameter([size], { initializer: ones }) : undefined;
+    this.bias = affine ? new Parameter([size], { initializer: zeros }) : undefined;
+    this.#epsilon = epsilon;
+  }
+
+  /** x [batch, size, ...spatial] → the same shape */
+  forward(x: Tensor): Tensor {
+    const { weight, bias } = this.weight ? effectiveValues(this as WeightedModule) : { weight: undefined, bias: undefined };
+    return instanceNorm(x, weight, bias, { epsilon: this.#epsilon });
   }
 }
 

@@ -7,7 +7,8 @@ import "../barrier.js";
 import "../cond.js";
 import "../custom-gradient.js";
 import "../scan.js";
-import { type OpDefinition, operator } from "../op.js";
+import { type OpDefinition, operator, operators } from "../op.js";
+import { engineFloatProblems } from "../testing/check-engine-float.js";
 import { compareWithReference, loaderFor } from "../testing/compare.js";
 import { describeOperators } from "../testing/describe-operators.js";
 import "./index.js";
@@ -16,6 +17,24 @@ import "./index.js";
 const standardEngine = async () => Object.assign(await onnxRuntimeNode({ threads: 1 }), { lowering: noLowering });
 
 describeOperators("standard ONNX on ONNX Runtime's CPU", standardEngine);
+
+describe.each([
+  ["float64", 1e-7],
+  ["float16", 2e-2],
+] as const)("standard ONNX on ONNX Runtime's CPU in %s", (float, tolerance) => {
+  // Kernels that ONNX Runtime does not have (docs/engines.md).
+  const absent = float === "float64" ? ["erf", "gelu", "atan2", "conv", "convTranspose", "avgPool"] : [];
+  const definitions = operators().filter(({ name }) => !absent.includes(name));
+
+  it("agrees with the reference, forward and backward", async () => {
+    const engine = await standardEngine();
+    const problems: string[] = [];
+    for (const definition of definitions)
+      problems.push(...(await engineFloatProblems(loaderFor(engine), definition, float, tolerance)));
+    await engine.close();
+    expect(problems).toEqual([]);
+  });
+});
 
 describe("the comparison", () => {
   const compare = async (change: Partial<OpDefinition>): Promise<readonly string[]> => {
