@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { onnxRuntimeNode } from "../src/engine/onnxruntime/node.js";
 import { type OpDefinition, operators } from "../src/graph/op.js";
+import * as operatorFunctions from "../src/graph/ops/index.js";
 import { describeLaws } from "../src/graph/testing/describe-laws.js";
 import { describeOperators } from "../src/graph/testing/describe-operators.js";
 
@@ -29,6 +30,16 @@ describe("the operator in docs/design.md", async () => {
 
   describeLaws(swish);
   describeOperators("on ONNX Runtime's CPU", () => onnxRuntimeNode(), { definitions: [swish] });
+});
+
+describe("docs/operators.md", () => {
+  it("names every operator", () => {
+    const text = readFileSync(join(root, "docs/operators.md"), "utf8");
+    const missing = Object.entries(operatorFunctions).filter(
+      ([name, fn]) => typeof fn === "function" && !text.includes(`\`${name}\``),
+    );
+    expect(missing.map(([name]) => name)).toEqual([]);
+  });
 });
 
 describe.each(documents)("links of %s", (document) => {

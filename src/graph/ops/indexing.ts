@@ -3,45 +3,22 @@
  * too large ones are not allowed (the engines disagree on what they mean, and none can check them cheaply).
  */
 
-import { DTypeError, ShapeError } from "../../errors.js";
-import { type Dim, formatShape, normalizeAxis, productOf, type Shape, sameDim, sameShape } from "../dim.js";
-import { type DType, onnxDType } from "../dtype.js";
+import { ShapeError } from "../../errors.js";
+import { type Dim, normalizeAxis, productOf, type Shape, sameShape } from "../dim.js";
+import { onnxDType } from "../dtype.js";
 import type { ExampleMaker, ExampleOperand, ExampleSize } from "../example.js";
-import type { OnnxBuilder, OnnxValue } from "../onnx-face.js";
+import type { OnnxValue } from "../onnx-face.js";
 import { defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
 import { zerosLike } from "./fill.js";
 import { forEachIndex, generate, offsetOf, sizeOf, stridesOf } from "./reference-math.js";
+import { checkAlong, checkIndices, checkUpdates, inWide } from "./scatter-parts.js";
 import { moveAxis } from "./shape.js";
-
-export function checkIndices(indices: Tensor): void {
-  if (indices.dtype !== "int32" && indices.dtype !== "int64")
-    throw new DTypeError(`indices must be int32 or int64, but they are ${indices.dtype}; use \`cast\``);
-}
-
-export function checkUpdates(x: Tensor, updates: Tensor, shape: Shape): void {
-  if (updates.dtype !== x.dtype)
-    throw new DTypeError(`the updates must be ${x.dtype} like x, but they are ${updates.dtype}; use \`cast\``);
-  if (!sameShape(updates.shape, shape))
-    throw new ShapeError(`the updates must have the shape ${formatShape(shape)}, but they have ${formatShape(updates.shape)}`);
-}
 
 const int32Indices = (make: ExampleMaker, sizes: readonly ExampleSize[], high: ExampleSize): ExampleOperand => ({
   ...make.integer(sizes, { high }),
   dtype: "int32",
 });
-
-/** The updates of narrow floats are added in float32: sums lose less, and engines lack them. */
-const inWide = (
-  node: OnnxBuilder,
-  dtype: DType,
-  [x, updates]: readonly [OnnxValue, OnnxValue],
-  add: (x: OnnxValue, updates: OnnxValue) => OnnxValue,
-): OnnxValue => {
-  if (dtype !== "float16" && dtype !== "bfloat16") return add(x, updates);
-  const wide = (value: OnnxValue) => node("Cast", [value], { to: onnxDType("float32") });
-  return node("Cast", [add(wide(x), wide(updates))], { to: onnxDType(dtype) });
-};
 
 const gatherOp = defineOp<{ readonly axis: number }>({
   name: "gather",
@@ -138,15 +115,6 @@ const scatterAddOp = defineOp({
 export function scatterAdd(x: Tensor, indices: Tensor, updates: Tensor, axis = 0): Tensor {
   const at = normalizeAxis(axis, x.rank);
   return moveAxis(scatterAddOp(moveAxis(x, at, 0), indices, updates), 0, at);
-}
-
-/** Indices select within one axis, so every other size is that of x. */
-export function checkAlong(x: Tensor, indices: Tensor, axis: number): void {
-  checkIndices(indices);
-  if (indices.rank !== x.rank || !x.shape.every((dim, i) => i === axis || sameDim(dim, indices.shape[i] as Dim)))
-    throw new ShapeError(
-      `indices ${formatShape(indices.shape)} must have the sizes of ${formatShape(x.shape)} except in axis ${axis}`,
-    );
 }
 
 const takeAlongOp = defineOp<{ readonly axis: number }>({

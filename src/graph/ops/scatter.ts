@@ -9,9 +9,10 @@ import { add, div, mul } from "./arithmetic.js";
 import { cast } from "./cast.js";
 import { equal } from "./compare.js";
 import { broadcastTo, zerosLike } from "./fill.js";
-import { checkAlong, checkIndices, checkUpdates, gather, scatterAdd, scatterAddAlong, takeAlong } from "./indexing.js";
+import { gather, scatterAdd, scatterAddAlong, takeAlong } from "./indexing.js";
 import { numberOfElements } from "./reduce.js";
 import { forEachIndex, offsetOf, stridesOf } from "./reference-math.js";
+import { checkAlong, checkIndices, checkUpdates } from "./scatter-parts.js";
 import { moveAxis, reshape } from "./shape.js";
 import { select } from "./shape-slice.js";
 
