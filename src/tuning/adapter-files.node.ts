@@ -10,6 +10,7 @@
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import * as z from "zod";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.node.js";
 import { convertFloats } from "../checkpoint/variable-match.js";
 import { loadVariables } from "../checkpoint/variables.node.js";
@@ -19,7 +20,7 @@ import { readJsonObject } from "../files/json.node.js";
 import { Variable } from "../graph/variable.js";
 import type { Module } from "../nn/module.js";
 import type { Adapter, SaveAdapterOptions } from "./adapter.js";
-import { methodOfPeftType } from "./registry.js";
+import { applyTuning, methodOfPeftType, type RestoredAdapter } from "./registry.js";
 
 export async function saveAdapter(adapter: Adapter, directory: string, options: SaveAdapterOptions): Promise<void> {
   const { config, tensors } = adapter.files(options);
@@ -45,16 +46,10 @@ export async function loadAdapter(model: Module, directory: string): Promise<Ada
   const config = await readJsonObject(configPath);
   if (config === undefined)
     throw new TsumikiError("CONFIG", `${directory} is not a saved adapter: there is no adapter_config.json.`);
-  const method = typeof config.peft_type === "string" ? methodOfPeftType(config.peft_type) : undefined;
-  if (!method?.peft)
-    throw new TsumikiError("CONFIG", `${configPath} has peft_type ${JSON.stringify(config.peft_type)}, which is not known here.`);
   const path = join(directory, "adapter_model.safetensors");
   await using file = await readSafetensors(path);
-  const { adapter, repeated } = method.peft.restore(
-    model,
-    config,
-    new Map([...file.tensors].map(([name, { shape }]) => [name, shape])),
-  );
+  const shapes = new Map([...file.tensors].map(([name, { shape }]) => [name, shape]));
+  const { adapter, repeated } = restoreAdapter(model, config, shapes, configPath);
   try {
     const variables = new Map(
       [...adapter.files({}).tensors].filter((entry): entry is [string, Variable] => entry[1] instanceof Variable),
@@ -66,6 +61,20 @@ export async function loadAdapter(model: Module, directory: string): Promise<Ada
     throw error;
   }
   return adapter;
+}
+
+function restoreAdapter(
+  model: Module,
+  config: Readonly<Record<string, unknown>>,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  source: string,
+): RestoredAdapter {
+  const own = z.object({ tuning: z.looseObject({ method: z.string() }) }).safeParse(config);
+  if (own.success) return { adapter: applyTuning(model, own.data.tuning, { seed: 0 }), repeated: new Map() };
+  const method = typeof config.peft_type === "string" ? methodOfPeftType(config.peft_type) : undefined;
+  if (!method?.peft)
+    throw new TsumikiError("CONFIG", `${source} has peft_type ${JSON.stringify(config.peft_type)}, which is not known here.`);
+  return method.peft.restore(model, config, shapes);
 }
 
 /** Peft saves embeddings beside adapters of them: an adapter of other embeddings than the model's would be wrong without a sound. */

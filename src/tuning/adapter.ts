@@ -85,6 +85,8 @@ function suspendedWhile<R>(count: (by: number) => void, fn: () => R, name: strin
 export abstract class Adapter extends Module {
   /** The name in the registry. */
   abstract readonly method: string;
+  /** With which `method` makes this adapter again. */
+  abstract readonly settings: object;
   readonly #model: Module;
   #adapted: readonly Adapted[] = [];
   #originals: Map<Variable, Original> | undefined;
@@ -106,8 +108,10 @@ export abstract class Adapter extends Module {
     return this.#adapted;
   }
 
-  /** What is written to disk. */
-  abstract files(options: SaveAdapterOptions): AdapterFiles;
+  /** What is written to disk. Methods that Python's peft has too write what that reads. */
+  files(_options: SaveAdapterOptions): AdapterFiles {
+    return { config: { tuning: { method: this.method, ...this.settings } }, tensors: this.variables() };
+  }
 
   /** Called once, when everything is known. */
   protected attach(adapted: readonly Adapted[]): void {
@@ -202,7 +206,10 @@ export abstract class Adapter extends Module {
     this.#changed();
   }
 
-  /** Writes the adapter alone, as `adapter_config.json` and `adapter_model.safetensors`; Python's peft reads them (Node). */
+  /**
+   * Writes the adapter alone, as `adapter_config.json` and `adapter_model.safetensors`; Python's peft reads those of methods that it has
+   * too (Node).
+   */
   async save(directory: string, options: SaveAdapterOptions = {}): Promise<void> {
     await saveAdapter(this, directory, options);
   }

@@ -3,26 +3,33 @@
 import { TsumikiError } from "../errors.js";
 import type { HostArray } from "../graph/host-array.js";
 import type { Parameter, Variable } from "../graph/variable.js";
-import { Model } from "../models/model.js";
 import type { Module } from "../nn/module.js";
 import type { AdapterFiles, DerivedTensor, SaveAdapterOptions } from "./adapter.js";
 import type { LoraSettings, LoraTarget } from "./lora.js";
+import { nameMatches, peftPrefix as prefix, taskOf } from "./peft.js";
 import { possibleTargets, type Target } from "./targets.js";
 import type { TrainedCopy } from "./trained-copy.js";
 
-const prefix = "base_model.model.";
+interface Factors {
+  readonly a: Parameter;
+  readonly b: Parameter;
+  /** DoRA's. */
+  readonly magnitude?: Parameter;
+}
 
 interface SavedLora {
   readonly model: Module;
   readonly settings: LoraSettings;
   readonly targets: readonly LoraTarget[];
-  readonly sites: ReadonlyMap<string, { readonly a: Parameter; readonly b: Parameter }>;
+  readonly sites: ReadonlyMap<string, Factors>;
   readonly copied: readonly Target[];
   readonly copies: ReadonlyMap<string, TrainedCopy>;
 }
 
 /** What each use of a module calls its factors. */
 const factorNames = { map: ["lora_A.weight", "lora_B.weight"], lookup: ["lora_embedding_A", "lora_embedding_B"] } as const;
+
+const nameOfMagnitude = "lora_magnitude_vector";
 
 export function loraFiles(
   { model, settings, targets, sites, copied, copies }: SavedLora,
@@ -32,10 +39,11 @@ export function loraFiles(
   const together = settings.ensureWeightTying ? targets.find(({ target }) => target.tied)?.target : undefined;
   const head = together && possibleTargets(model).find(({ tied, use }) => tied && use === "map");
   for (const { target } of targets) {
-    const { a, b } = sites.get(target.path) as { readonly a: Parameter; readonly b: Parameter };
+    const { a, b, magnitude } = sites.get(target.path) as Factors;
     const [nameOfA, nameOfB] = factorNames[target.use];
     tensors.set(`${prefix}${target.name}.${nameOfA}`, a);
     tensors.set(`${prefix}${target.name}.${nameOfB}`, b);
+    if (magnitude) tensors.set(`${prefix}${target.name}.${nameOfMagnitude}`, magnitude);
     if (target !== together || !head) continue;
     tensors.set(`${prefix}${head.name}.lora_A.weight`, transposed(b));
     tensors.set(`${prefix}${head.name}.lora_B.weight`, transposed(a));
@@ -66,7 +74,7 @@ export function loraFiles(
     init_lora_weights: true,
     modules_to_save: copied.length > 0 ? copied.map(({ name }) => name) : null,
     use_rslora: useRslora,
-    use_dora: false,
+    use_dora: settings.useDora,
     ensure_weight_tying: ensureWeightTying,
   };
   return { config, tensors };
@@ -74,16 +82,6 @@ export function loraFiles(
 
 /** In a name as Python's regular expressions read it only dots mean something else. */
 const escapePattern = (name: string): string => name.replaceAll(".", "\\.");
-
-/** `task_type` of the kinds that peft has a class for. */
-function taskOf(model: Module): string | null {
-  const tasks: Readonly<Record<string, string>> = {
-    "causal-lm": "CAUSAL_LM",
-    "sequence-classifier": "SEQ_CLS",
-    encoder: "FEATURE_EXTRACTION",
-  };
-  return (model instanceof Model && tasks[model.kind]) || null;
-}
 
 function transposed(variable: Variable): DerivedTensor {
   const [rows, columns] = variable.shape as [number, number];
@@ -109,7 +107,7 @@ export interface RestoredLora {
 
 /** Fields that change what an adapter computes, unless they are absent or nothing. */
 const unsupported = [
-  ...["use_dora", "lora_bias", "trainable_token_indices", "target_parameters", "layer_replication"],
+  ...["lora_bias", "trainable_token_indices", "target_parameters", "layer_replication"],
   ...["use_qalora", "alora_invocation_tokens", "arrow_config", "kasa_config", "velora_config", "use_bdlora", "monteclora_config"],
   "bias",
 ];
@@ -146,6 +144,7 @@ export function readLora(
   const copied = savedModules(model, config.modules_to_save, shapes);
   const known = new Set([
     ...targets.flatMap(({ target }) => factorNames[target.use].map((name) => `${prefix}${target.name}.${name}`)),
+    ...(config.use_dora === true ? targets.map(({ target }) => `${prefix}${target.name}.${nameOfMagnitude}`) : []),
     ...copied.flatMap(({ name }) => [`${prefix}${name}.weight`, `${prefix}${name}.bias`]),
   ]);
   const repeated = repeatedTensors(model, shapes.keys(), ensureWeightTying);
@@ -162,6 +161,7 @@ export function readLora(
     alpha,
     dropout: typeof config.lora_dropout === "number" ? config.lora_dropout : 0,
     useRslora: config.use_rslora === true,
+    useDora: config.use_dora === true,
     ensureWeightTying,
   };
   return { settings, targets, copied, repeated };
@@ -169,11 +169,7 @@ export function readLora(
 
 /** The modules among `modules_to_save` that the file has values of: peft names some that a model may lack. */
 function savedModules(model: Module, names: unknown, shapes: ReadonlyMap<string, readonly number[]>): readonly Target[] {
-  const wanted = Array.isArray(names) ? names : [];
-  return possibleTargets(model).filter(
-    ({ name }) =>
-      shapes.has(`${prefix}${name}.weight`) && wanted.some((suffix) => name === suffix || name.endsWith(`.${suffix}`)),
-  );
+  return possibleTargets(model).filter(({ name }) => shapes.has(`${prefix}${name}.weight`) && nameMatches(names, name));
 }
 
 /** Tensors that repeat others: weights of the base, and of a tied pair that is adapted together the output's factors. */

@@ -11,7 +11,7 @@ import { Adapter, type AdapterFiles, type SaveAdapterOptions } from "./adapter.j
 import { loraFiles, readLora } from "./lora-files.js";
 import { type LoraPath, type LoraSetting, loraPath } from "./lora-paths.js";
 import { registerTuningMethod } from "./registry.js";
-import { findTargets, isOutputLayer, possibleTargets, type Target, type Targets } from "./targets.js";
+import { findTargets, isOutputLayer, possibleTargets, type Target, type Targets, targetNames } from "./targets.js";
 import { TrainedCopy } from "./trained-copy.js";
 
 export interface LoraOptions {
@@ -25,6 +25,8 @@ export interface LoraOptions {
   readonly targets?: Targets;
   /** Scales by alpha/√rank, which keeps large ranks trainable (Kalajdzievski 2023, "A rank stabilization scaling factor"). Default false. */
   readonly useRslora?: boolean;
+  /** Trains the length of each output's weights apart from their direction (DoRA); for linear maps. Default false. */
+  readonly useDora?: boolean;
   /**
    * Where an embedding is the output layer too and either of them is adapted: one change of the weight that both see, instead of a
    * change of one of the two uses. Only then the adapter can be merged. Default false.
@@ -68,7 +70,11 @@ export class Lora extends Adapter {
     this.#targets = targets;
     const adapted = targets.map(({ target, ...setting }) => {
       const scale = setting.alpha / (settings.useRslora ? Math.sqrt(setting.rank) : setting.rank);
-      const adaptation = loraPath(target, settings.ensureWeightTying, { ...setting, scale, dropout: settings.dropout });
+      const adaptation = loraPath(
+        target,
+        { tie: settings.ensureWeightTying, dora: settings.useDora },
+        { ...setting, scale, dropout: settings.dropout },
+      );
       this.sites.set(target.path, adaptation);
       return { path: target.path, module: target.module, adaptation };
     });
@@ -93,7 +99,7 @@ export class Lora extends Adapter {
     return this.#copied;
   }
 
-  files(options: SaveAdapterOptions): AdapterFiles {
+  override files(options: SaveAdapterOptions): AdapterFiles {
     return loraFiles(this, options);
   }
 }
@@ -105,7 +111,7 @@ export class Lora extends Adapter {
  */
 export function lora(model: Module, options: LoraOptions = {}): Lora {
   const { rank = 8, targets = "all-linear", seed = 0 } = options;
-  const { alpha = rank, dropout: dropped = 0, useRslora = false, ensureWeightTying = false } = options;
+  const { alpha = rank, dropout: dropped = 0, useRslora = false, useDora = false, ensureWeightTying = false } = options;
   if (!Number.isInteger(rank) || rank < 1) throw new ArgumentError(`LoRA needs a rank of at least 1, but ${rank} was given.`);
   if (!Number.isFinite(alpha)) throw new ArgumentError(`LoRA needs a finite alpha, but ${alpha} was given.`);
   if (!(dropped >= 0 && dropped < 1)) throw new ArgumentError(`A dropout probability lies in [0, 1), but ${dropped} was given.`);
@@ -114,7 +120,7 @@ export function lora(model: Module, options: LoraOptions = {}): Lora {
   const copiedPaths = new Set(copied.map(({ path }) => path));
   const adapted = found.filter(({ path }) => !copiedPaths.has(path)).map((target) => ({ target, rank, alpha }));
   if (adapted.length === 0) throw new ArgumentError("There is no linear map left that LoRA could adapt: name its targets.");
-  return new Lora(model, adapted, { rank, alpha, dropout: dropped, useRslora, ensureWeightTying, copied, seed });
+  return new Lora(model, adapted, { rank, alpha, dropout: dropped, useRslora, useDora, ensureWeightTying, copied, seed });
 }
 
 /** The last layers of models that tell classes. */
@@ -132,19 +138,20 @@ export function tiedTogether(model: Module, targets: readonly Target[], tie: boo
 
 /** The settings of `{ method: "lora", ... }` in a recipe. */
 const settings = z.strictObject({
-  rank: z.int().min(1).max(65536).optional(),
-  alpha: z.number().optional(),
-  dropout: z.number().min(0).lt(1).optional(),
-  targets: z.union([z.string(), z.array(z.string()).min(1)]).optional(),
-  useRslora: z.boolean().optional(),
-  ensureWeightTying: z.boolean().optional(),
-  alsoTrain: z.union([z.string(), z.array(z.string())]).optional(),
+  rank: z.int().min(1).max(65536).exactOptional(),
+  alpha: z.number().exactOptional(),
+  dropout: z.number().min(0).lt(1).exactOptional(),
+  targets: targetNames.exactOptional(),
+  useRslora: z.boolean().exactOptional(),
+  useDora: z.boolean().exactOptional(),
+  ensureWeightTying: z.boolean().exactOptional(),
+  alsoTrain: targetNames.exactOptional(),
 });
 
 registerTuningMethod({
   name: "lora",
   settings,
-  apply: (model, given, { seed }) => lora(model, { ...withoutUndefined(given), seed }),
+  apply: (model, given, { seed }) => lora(model, { ...given, seed }),
   peft: {
     type: "LORA",
     restore(model, config, shapes) {
@@ -153,9 +160,3 @@ registerTuningMethod({
     },
   },
 });
-
-/** Absent settings as zod types them, absent. */
-const withoutUndefined = <T extends object>(given: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]: Exclude<T[K], undefined>;
-  };

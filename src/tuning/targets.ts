@@ -1,5 +1,6 @@
 /** Which modules of a model an adapter takes hold of. */
 
+import * as z from "zod";
 import { toCheckpointName } from "../checkpoint/names.js";
 import { ArgumentError } from "../errors.js";
 import { CausalLM } from "../models/causal-lm.js";
@@ -14,6 +15,9 @@ import type { Module } from "../nn/module.js";
  * between slashes is a pattern too, for JSON: `"/(q|v)Proj$/"`.
  */
 export type Targets = "all-linear" | RegExp | string | readonly string[];
+
+/** Targets as recipes say them. */
+export const targetNames = z.union([z.string(), z.array(z.string()).min(1)]);
 
 /** One use of one module: a tied embedding both looks up and maps to logits. */
 export interface Target {

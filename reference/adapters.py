@@ -1,11 +1,11 @@
-"""Tiny models with LoRA adapters of peft -> golden/lora/<case>/.
+"""Tiny models with adapters of peft -> golden/adapters/<case>/.
 
-Each case holds `base` (a directory of save_pretrained), `adapter` (one of peft, both factors random), and `expected.safetensors`:
+Each case holds `base` (a directory of save_pretrained), `adapter` (one of peft, its parameters random), and `expected.safetensors`:
 
   ids, labels            the batch; label i is what follows id i
   logits, logits.base    with the adapter, and of the model without it
   loss                   the mean cross-entropy with the adapter
-  gradient.<tensor>      of that loss by each factor, under the name that it has in the adapter's file; of factors that share their
+  gradient.<tensor>      of that loss by each parameter, under the name that it has in the adapter's file; of factors that share their
                          storage (a tied pair that is adapted together) the sum, under the embedding's names
 
   gpt2        a fused Conv1D, another one, and the embedding's lookup; the head is tied to it and has no adapter
@@ -13,10 +13,12 @@ Each case holds `base` (a directory of save_pretrained), `adapter` (one of peft,
   tied        embedding and head share their weight, and one change of it (ensure_weight_tying)
   bert        an encoder that tells classes: its last layer is trained in full beside the adapter (modules_to_save)
   tied-head   the head alone is adapted, the embedding that it is tied to is not
+  ia3-*       (IA)3, behind linear maps and before those of feed-forward blocks
+  dora-*      LoRA with magnitudes of its own (use_dora)
 
 `conv.safetensors`: a convolution with stride and padding and its adapter, by itself.
 
-Run: python reference/lora.py        (see reference/golden.py for the setup; also needs peft)
+Run: python reference/adapters.py        (see reference/golden.py for the setup; also needs peft)
 """
 
 import json
@@ -25,7 +27,7 @@ import shutil
 import peft
 import torch
 from golden import FOLDER, randomize, versions
-from peft import LoraConfig, get_peft_model
+from peft import IA3Config, LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import (
     BertConfig,
@@ -36,7 +38,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-TARGET = FOLDER / "lora"
+TARGET = FOLDER / "adapters"
 VOCAB = 19
 
 
@@ -74,6 +76,10 @@ CASES = {
     "tied": (lambda: llama(True), dict(r=3, lora_alpha=3, target_modules=["q_proj", "embed_tokens"], ensure_weight_tying=True)),
     "tied-head": (lambda: llama(True), dict(r=3, lora_alpha=3, target_modules=["up_proj", "lm_head"])),
     "bert": (bert, dict(r=2, target_modules=["query", "output.dense"], task_type="SEQ_CLS")),
+    "ia3-gpt2": (gpt2, dict(target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"])),
+    "ia3-llama": (lambda: llama(True), dict(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"])),
+    "dora-gpt2": (gpt2, dict(r=3, lora_alpha=6, target_modules=["c_attn", "mlp.c_proj"], fan_in_fan_out=True, use_dora=True)),
+    "dora-llama": (lambda: llama(False), dict(r=2, lora_alpha=5, target_modules=["q_proj", "down_proj"], use_dora=True)),
 }
 
 
@@ -90,17 +96,18 @@ def write(name: str, seed: int) -> None:
     labels = torch.randint(0, 3, (2,)) if name == "bert" else torch.randint(0, VOCAB, (2, 7), generator=generator)
     tensors = {"ids": ids.int(), "labels": labels.int(), "logits.base": base(ids).logits}
 
-    model = get_peft_model(base, LoraConfig(**{"task_type": "CAUSAL_LM"} | settings)).eval()
+    model = get_peft_model(base, (IA3Config if name.startswith("ia3") else LoraConfig)(**{"task_type": "CAUSAL_LM"} | settings)).eval()
     factors = {key: value for key, value in model.named_parameters() if value.requires_grad}
     with torch.no_grad():
         for value in factors.values():
-            value.copy_(torch.randn(value.shape, generator=generator) * 0.3)
+            drawn = torch.randn(value.shape, generator=generator) * 0.3
+            value.copy_(value + drawn if value.dim() == 1 or 1 in value.shape and name.startswith("ia3") else drawn)
     logits = model(ids).logits
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten())
     loss.backward()
     tensors |= {"logits": logits, "loss": loss}
     for key, value in factors.items():
-        name_in_file = key.replace(".modules_to_save", "").replace(".default", "")
+        name_in_file = key.replace(".modules_to_save", "").replace(".default", "").replace("magnitude_vector.weight", "magnitude_vector")
         if settings.get("ensure_weight_tying") and "lm_head" in key:
             embedding = "base_model.model.model.embed_tokens.lora_embedding_" + ("B" if "lora_A" in key else "A")
             tensors[f"gradient.{embedding}"] = tensors[f"gradient.{embedding}"] + value.grad.T
@@ -109,8 +116,8 @@ def write(name: str, seed: int) -> None:
     model.save_pretrained(folder / "adapter")
     config = folder / "adapter" / "adapter_config.json"
     read = json.loads(config.read_text())
-    for field in ("target_modules", "modules_to_save"):  # sets, in no order
-        if isinstance(read[field], list):
+    for field in ("target_modules", "modules_to_save", "feedforward_modules"):  # sets, in no order
+        if isinstance(read.get(field), list):
             read[field] = sorted(read[field])
     config.write_text(json.dumps(read, indent=2) + "\n")
     for unneeded in ("adapter/README.md", "base/generation_config.json"):
@@ -141,6 +148,6 @@ if __name__ == "__main__":
     for seed, case in enumerate(CASES):
         write(case, seed + 1)
     write_convolution()
-    origin = {"madeBy": "python reference/lora.py", "versions": versions() | {"peft": peft.__version__}}
+    origin = {"madeBy": "python reference/adapters.py", "versions": versions() | {"peft": peft.__version__}}
     (TARGET / "origin.json").write_text(json.dumps(origin, indent=2) + "\n")
     print(json.dumps(origin))
