@@ -156,7 +156,7 @@ describe("an adapter", () => {
     const tuning = lora(model, { rank: 2, targets: "all-linear" });
     const losses: number[] = [];
     const onStep = ({ loss }: { loss: number }) => void losses.push(loss);
-    await train(model, { ...settings, objective: causalLM(), data, tuning, steps: 20, onStep });
+    await train(model, { ...settings, objective: causalLM(), data, tuning, learningRate: 0.1, steps: 40, onStep });
     expect(losses.at(-1)).toBeLessThan((losses[0] as number) - 0.1);
     expect(await valuesOf(model)).toEqual(before);
     await expect(train(gpt2(16), { ...settings, objective: causalLM(), data, tuning, steps: 1 })).rejects.toThrow(
