@@ -20,9 +20,9 @@ import {
   sub,
   tanh,
 } from "./ops/arithmetic.js";
+import { broadcastTo } from "./ops/broadcasting.js";
 import { cast } from "./ops/cast.js";
 import type { TensorLike } from "./ops/elementwise.js";
-import { broadcastTo } from "./ops/fill.js";
 import { type MatmulOptions, matmul } from "./ops/matmul.js";
 import { max, mean, min, type ReduceOptions, sum } from "./ops/reduce.js";
 import { reshape, transpose } from "./ops/shape.js";

@@ -2,9 +2,9 @@ import { type FileHandle, mkdir, mkdtemp, open, readdir, readFile, rm, writeFile
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { modelConfig } from "../models/model-config.node.js";
 import { type DownloadOptions, type DownloadProgress, downloadModel, parseModelName } from "./index.js";
 import { locateModel } from "./locate.node.js";
-import { modelConfig } from "./model-config.node.js";
 import { type HubServer, hubServer } from "./testing/hub-server.js";
 
 const weights = Uint8Array.from({ length: 200_000 }, (_, i) => (i * 31) % 251);

@@ -1,6 +1,6 @@
 import { rasterize } from "#platform/image/rasterize";
-import type { ImageData8 } from "../data/corpora/images.js";
 import { ArgumentError } from "../errors.js";
+import type { ImageData8 } from "./picture.js";
 
 export interface SvgOptions {
   /** Width and height of the image [pixels]; what is not square is fitted in. */

@@ -3,7 +3,7 @@
 import { ArgumentError, ShapeError } from "../errors.js";
 import { type Dim, divideExactly, formatShape, isStaticShape, mulDims, subDims } from "../graph/dim.js";
 import { add } from "../graph/ops/arithmetic.js";
-import { broadcastTo } from "../graph/ops/fill.js";
+import { broadcastTo } from "../graph/ops/broadcasting.js";
 import { matmul } from "../graph/ops/matmul.js";
 import { reshape, transpose } from "../graph/ops/shape.js";
 import { concat, slice } from "../graph/ops/shape-slice.js";

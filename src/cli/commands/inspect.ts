@@ -51,6 +51,6 @@ async function configOf(source: string, revision: string | undefined): Promise<H
     const { openModel } = await import("../saved-model.js");
     return (await import("../../models/architectures.js")).configOf(await openModel(source));
   }
-  const { modelConfig } = await import("../../hub/model-config.node.js");
+  const { modelConfig } = await import("../../models/model-config.node.js");
   return modelConfig(source, revision === undefined ? {} : { revision });
 }

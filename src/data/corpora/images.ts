@@ -1,16 +1,7 @@
 /** Images with labels or names. */
 
+import type { ImageData8 } from "../../image/picture.js";
 import { type RowRecipe, splitByHash } from "./card.js";
-
-/** 8 bits a sample, row by row from the top, channels together. */
-export interface ImageData8 {
-  readonly width: number;
-  readonly height: number;
-  /** 1: grey, 3: red, green, blue. */
-  readonly channels: 1 | 3;
-  /** [height, width, channels] */
-  readonly data: Uint8Array;
-}
 
 export interface Digit {
   readonly image: ImageData8;

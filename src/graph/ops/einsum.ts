@@ -4,10 +4,10 @@ import { ArgumentError, ShapeError } from "../../errors.js";
 import { type Dim, productOf, sameDim } from "../dim.js";
 import type { Tensor } from "../tensor.js";
 import { mul } from "./arithmetic.js";
+import { sum } from "./broadcasting.js";
 import { equal } from "./compare.js";
 import { matmul } from "./matmul.js";
 import { range } from "./range.js";
-import { sum } from "./reduction.js";
 import { where } from "./select.js";
 import { reshape, squeeze, transpose } from "./shape.js";
 

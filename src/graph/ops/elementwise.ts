@@ -1,15 +1,14 @@
 /** How elementwise operators are defined: one or two operands, broadcasting, and what a gradient needs to undo it. */
 
 import { DTypeError } from "../../errors.js";
-import { broadcastShapes, type Shape, sameDim } from "../dim.js";
+import { broadcastShapes } from "../dim.js";
 import { type DType, isFloat, roundTo } from "../dtype.js";
 import type { ExampleMaker, OpExample, OperandRange } from "../example.js";
 import { constant, uniformValue } from "../leaves.js";
 import { applyOp, defineOp, type NoAttributes, type OpTraits } from "../op.js";
 import { Tensor } from "../tensor.js";
-import { sum } from "./reduction.js";
+import { unbroadcast } from "./broadcasting.js";
 import { map, zip } from "./reference-math.js";
-import { reshape } from "./shape.js";
 
 /** A tensor, or a number that takes the dtype of the tensor it meets. */
 export type TensorLike = Tensor | number;
@@ -29,15 +28,6 @@ export function asOperands(a: TensorLike, b: TensorLike): [Tensor, Tensor] {
   if (a instanceof Tensor) return [a, asTensor(b, a.dtype)];
   if (b instanceof Tensor) return [asTensor(a, b.dtype), b];
   return [constant(a), constant(b)];
-}
-
-/** Sums a gradient over the axes along which an operand of `shape` was broadcast. */
-export function unbroadcast(gradient: Tensor, shape: Shape): Tensor {
-  const missing = gradient.rank - shape.length;
-  const axes = gradient.shape.flatMap((dim, axis) => (axis < missing || !sameDim(dim, shape[axis - missing] ?? 1) ? [axis] : []));
-  if (axes.length === 0) return gradient;
-  const summed = sum(gradient, { axes, keepDims: true });
-  return missing === 0 ? summed : reshape(summed, shape);
 }
 
 /** Whether a tensor is known to be 0 everywhere, as the gradients of outputs are that nothing reads. */

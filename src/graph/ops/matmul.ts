@@ -5,7 +5,7 @@ import { broadcastShapes, type Dim, formatShape, productOf, type Shape, sameDim 
 import type { OnnxBuilder, OnnxValue } from "../onnx-face.js";
 import { defineOp, type ReferenceArray } from "../op.js";
 import type { Tensor } from "../tensor.js";
-import { unbroadcast } from "./elementwise.js";
+import { unbroadcast } from "./broadcasting.js";
 import { forEachIndex, map, reader, sizeOf } from "./reference-math.js";
 import { reshape, swapAxes } from "./shape.js";
 

@@ -9,7 +9,7 @@
 import { ArgumentError, ShapeError } from "../../errors.js";
 import { type Dim, divideExactly, formatShape, isStatic, productOf, type Shape, sameDim } from "../dim.js";
 import type { Tensor } from "../tensor.js";
-import { broadcastTo } from "./fill.js";
+import { broadcastTo } from "./broadcasting.js";
 import { type Axis, type Pattern, parsePattern, patternError } from "./rearrange-pattern.js";
 import { max, mean, min, prod, sum } from "./reduce.js";
 import { reshape, transpose } from "./shape.js";

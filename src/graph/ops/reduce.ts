@@ -6,9 +6,9 @@ import { constant } from "../leaves.js";
 import { defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
 import { div, mul, square, sub } from "./arithmetic.js";
+import { broadcastTo, sum } from "./broadcasting.js";
 import { cast } from "./cast.js";
 import { equal, not, notEqual } from "./compare.js";
-import { broadcastTo } from "./fill.js";
 import { range } from "./range.js";
 import {
   defineReduction,
@@ -19,13 +19,13 @@ import {
   type ReduceOptions,
   reducedShape,
   reduceExamples,
-  sum,
 } from "./reduction.js";
 import { map } from "./reference-math.js";
 import { where } from "./select.js";
 import { reshape } from "./shape.js";
 
-export { type ReduceOptions, sum } from "./reduction.js";
+export { sum } from "./broadcasting.js";
+export type { ReduceOptions } from "./reduction.js";
 
 const sumOfSquaresOp = defineOp<ReduceAttributes>({
   name: "sumOfSquares",

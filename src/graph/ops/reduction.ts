@@ -1,13 +1,11 @@
 /**
- * How reductions are defined: which axes, what remains of the shape, and what a gradient needs to undo it. The sum stands here,
- * below the elementwise operators, because undoing a broadcast needs it.
+ * How reductions are defined: which axes, what remains of the shape, and what a gradient needs to undo it.
  */
 
 import { normalizeAxis, type Shape } from "../dim.js";
 import type { ExampleMaker, OpExample, OperandRange } from "../example.js";
 import { defineOp, type ReferenceArray } from "../op.js";
 import type { Tensor } from "../tensor.js";
-import { broadcastTo } from "./fill.js";
 import { forEachIndex, offsetOf, sizeOf, stridesOf } from "./reference-math.js";
 import { reshape } from "./shape.js";
 
@@ -102,13 +100,3 @@ export function defineReduction(spec: ReductionSpec): (x: Tensor, options?: Redu
   });
   return (x, options = {}) => op(x, normalizeReduction(x, options));
 }
-
-/** Sum of numbers over axes; 0 where there is nothing to sum. */
-export const sum = defineReduction({
-  name: "sum",
-  accepts: "number",
-  gradient: ({ x, dy }) => broadcastTo(dy, x.shape),
-  onnx: "ReduceSum",
-  value: (x, attributes) => fold(x, attributes, 0, (total, value) => total + value),
-  empty: true,
-});

@@ -6,7 +6,7 @@ import type { OnnxValue } from "../onnx-face.js";
 import { defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
 import { add, mul, neg, sub } from "./arithmetic.js";
-import { unbroadcast } from "./elementwise.js";
+import { unbroadcast } from "./broadcasting.js";
 import { generate, reader } from "./reference-math.js";
 import { slice, split } from "./shape-slice.js";
 

@@ -5,8 +5,9 @@ import { broadcastShapes } from "../dim.js";
 import { checkNumber } from "../dtype.js";
 import { applyOp, defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
+import { unbroadcast } from "./broadcasting.js";
 import { and, greaterEqual, lessEqual } from "./compare.js";
-import { asOperands, type TensorLike, unbroadcast } from "./elementwise.js";
+import { asOperands, type TensorLike } from "./elementwise.js";
 import { map, zip } from "./reference-math.js";
 
 const { definition: whereDefinition } = defineOp({

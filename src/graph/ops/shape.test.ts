@@ -4,7 +4,8 @@ import { TsumikiError } from "../../errors.js";
 import { addDims, formatShape, mulDims, symbol } from "../dim.js";
 import { constant, input } from "../leaves.js";
 import { numbersOf } from "../testing/values.js";
-import { flatten, moveAxis, repeatInterleave, reshape, squeeze, swapAxes, tile, transpose, unsqueeze } from "./shape.js";
+import { repeatInterleave, tile } from "./repeat.js";
+import { flatten, moveAxis, reshape, squeeze, swapAxes, transpose, unsqueeze } from "./shape.js";
 
 const batch = symbol("batch");
 const seq = symbol("seq");

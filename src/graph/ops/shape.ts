@@ -1,20 +1,9 @@
 /** The same elements under another shape or another order of axes. Slices and joins are in `shape-slice.ts`. */
 
 import { ArgumentError, ShapeError } from "../../errors.js";
-import {
-  type Dim,
-  divideExactly,
-  formatShape,
-  mulDims,
-  normalizeAxis,
-  productOf,
-  type Shape,
-  sameDim,
-  sameShape,
-} from "../dim.js";
+import { type Dim, divideExactly, formatShape, normalizeAxis, productOf, type Shape, sameDim, sameShape } from "../dim.js";
 import { defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
-import { broadcastTo } from "./fill.js";
 import { generate, offsetOf, stridesOf } from "./reference-math.js";
 
 const reshapeOp = defineOp<{ readonly shape: Shape }>({
@@ -143,30 +132,4 @@ export function moveAxis(x: Tensor, from: number, to: number): Tensor {
   const source = normalizeAxis(from, x.rank);
   const others = x.shape.flatMap((_, axis) => (axis === source ? [] : [axis]));
   return transpose(x, others.toSpliced(normalizeAxis(to, x.rank), 0, source));
-}
-
-/** x laid side by side: `repeats[i]` times along axis i. */
-export function tile(x: Tensor, repeats: readonly Dim[]): Tensor {
-  if (repeats.length !== x.rank)
-    throw new ArgumentError(
-      `tile: ${x.describe()} needs ${x.rank} repeats, one for each axis, but ${repeats.length} were given.`,
-    );
-  const copies = broadcastTo(
-    reshape(
-      x,
-      x.shape.flatMap((dim) => [1, dim]),
-    ),
-    x.shape.flatMap((dim, axis) => [repeats[axis] as Dim, dim]),
-  );
-  return reshape(
-    copies,
-    x.shape.map((dim, axis) => mulDims(dim, repeats[axis] as Dim)),
-  );
-}
-
-/** Each element along `axis` repeated `count` times in a row: a a b b c c. Grouped-query attention spreads its keys so. */
-export function repeatInterleave(x: Tensor, count: Dim, axis: number): Tensor {
-  const at = normalizeAxis(axis, x.rank);
-  const copies = broadcastTo(unsqueeze(x, at + 1), x.shape.toSpliced(at + 1, 0, count));
-  return flatten(copies, at, at + 1);
 }

@@ -6,7 +6,7 @@
 import * as z from "zod";
 import { ArgumentError } from "../../errors.js";
 import { add, tanh } from "../../graph/ops/arithmetic.js";
-import { broadcastTo } from "../../graph/ops/fill.js";
+import { broadcastTo } from "../../graph/ops/broadcasting.js";
 import { reshape, transpose } from "../../graph/ops/shape.js";
 import { concat, select } from "../../graph/ops/shape-slice.js";
 import type { Tensor } from "../../graph/tensor.js";

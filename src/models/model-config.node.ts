@@ -3,9 +3,9 @@
 import { join } from "node:path";
 import { TsumikiError } from "../errors.js";
 import { readJsonObject } from "../files/json.node.js";
-import type { HuggingFaceConfig } from "../models/architectures.js";
-import type { DownloadOptions } from "./download.node.js";
-import { locateModel } from "./locate.node.js";
+import type { DownloadOptions } from "../hub/download.node.js";
+import { locateModel } from "../hub/locate.node.js";
+import type { HuggingFaceConfig } from "./configs/entries.js";
 
 /**
  * The content of a `config.json`; of a model on the hub nothing else is downloaded.
