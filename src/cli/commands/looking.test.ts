@@ -6,7 +6,7 @@ import { readSafetensors, saveVariables, writeSafetensors } from "../../checkpoi
 import { exportGguf } from "../../gguf/index.js";
 import type { HostArray } from "../../graph/host-array.js";
 import { checkpointVariables } from "../../models/architectures.js";
-import { Llama, saveModel } from "../../models/index.js";
+import { Bert, ImageClassifier, Llama, saveModel, ViT } from "../../models/index.js";
 import { trainTokenizer } from "../../tokenizer/index.js";
 import { runProgram } from "../program.js";
 import * as compare from "./compare.js";
@@ -148,4 +148,41 @@ it("refuses values that it does not know, and values without tokens", async () =
   expect(await run(1, "compare", modelPath(), idless)).toMatch(/needs token ids/);
   await writeFile(join(folder, "x.safetensors"), "no");
   expect(await run(1, "compare", modelPath(), join(folder, "x.safetensors"))).toMatch(/CHECKPOINT/);
+});
+
+it("serves every kind of model: text with sentences and padding, pictures, further outputs", async () => {
+  const [bert, vit, pixels] = ["bert", "vit", "pixels.safetensors"].map((name) => join(folder, name)) as [string, string, string];
+  const size = { hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+  await saveModel(new Bert({ vocabSize: 20, ...size, maxPositionEmbeddings: 6 }).initialize(1), bert);
+  const backbone = new ViT({ imageSize: 4, patchSize: 2, numChannels: 1, ...size });
+  await saveModel(new ImageClassifier(backbone, { labels: ["a", "b", "c"] }).initialize(1), vit);
+  const data = Float32Array.from({ length: 32 }, (_, i) => i / 32);
+  await writeSafetensors(pixels, [{ name: "pixels", dtype: "float32", shape: [2, 1, 4, 4], data: () => data }]);
+  const json = async (...parameters: string[]) =>
+    JSON.parse(await run(0, "logits", ...parameters, "--json")) as { shape: number[]; data: number[] };
+
+  const plain = await json(bert, "--ids", "1,2,3");
+  expect(plain.shape).toEqual([3, 8]);
+  const masked = await json(bert, "--ids", "1,2,3", "--mask", "1,1,0");
+  expect(masked.data.slice(0, 16)).not.toEqual(plain.data.slice(0, 16));
+  expect((await json(bert, "--ids", "1,2", "--mask", "1,1")).data).toEqual(
+    masked.data.slice(0, 16).map((x) => expect.closeTo(x, 5)),
+  );
+  expect((await json(bert, "--ids", "1,2,3", "--token-type-ids", "0,0,1")).data).not.toEqual(plain.data);
+  expect((await json(bert, "--ids", "1,2,3", "--output", "poolerOutput")).shape).toEqual([8]);
+  expect((await json(bert, "--ids", "1,2,3", "--layer", "layers.0.output.output")).shape).toEqual([3, 8]);
+  expect((await json(vit, "--pixels", pixels)).shape).toEqual([2, 3]);
+
+  expect(await run(1, "logits", bert)).toMatch(/kind encoder needs ids, which was not given/);
+  expect(await run(1, "logits", bert, "--ids", "1,2", "--mask", "1")).toMatch(/2 ids, but 1 values were given for mask/);
+  expect(await run(1, "logits", bert, "--ids", "1", "--decoder-ids", "1")).toMatch(/has no input "decoderIds"; it has ids/);
+  expect(await run(1, "logits", vit, "--pixels", join(vit, "model.safetensors"))).toMatch(/a file with the pixels holds one/);
+
+  const costs = JSON.parse(await run(0, "inspect", vit, "--batch", "2", "--json")) as Record<string, unknown>;
+  // 2 pictures: 4 patches of 4 pixels and a first token, 4 maps of 8 × 8, 2 of 8 × 32, scores and mixtures of 5 × 5, and the classes.
+  const flops = 2 * 2 * (4 * 4 * 8 + 5 * (4 * 64 + 2 * 256) + 2 * 5 * 5 * 8 + 8 * 3);
+  expect(costs).toMatchObject({ kind: "image-classifier", inputs: { pixels: [2, 1, 4, 4] }, forwardFlops: flops });
+  expect(await run(0, "inspect", bert, "--context", "5")).toMatch(
+    /^bert, encoder: [\d,]+ parameters[\s\S]*Operations for ids \[1, 5\]/,
+  );
 });
