@@ -8,13 +8,9 @@ import type { Engine, ModelSource } from "./engine.js";
 export function modelSource(
   engine: Pick<Engine, "lowering">,
   original: Graph,
-  {
-    frozen = new Map(),
-    externalFiles = [],
-    overwrites = new Map(),
-  }: Partial<Pick<ModelSource, "frozen" | "externalFiles" | "overwrites">> = {},
+  { frozen = new Map(), externalFiles = [] }: Partial<Pick<ModelSource, "frozen" | "externalFiles">> = {},
 ): ModelSource {
   const { faces, passes } = engine.lowering;
   const graph = passes.reduce((current, pass) => pass(current), original);
-  return { graph, onnx: () => writeOnnx(graph, { faces, frozen }), externalFiles, frozen, overwrites };
+  return { graph, onnx: () => writeOnnx(graph, { faces, frozen }), externalFiles, frozen };
 }

@@ -20,6 +20,7 @@ import { compile, float32 } from "tsumiki/program";
 import * as runs from "tsumiki/runs";
 import * as tokenizer from "tsumiki/tokenizer";
 import * as train from "tsumiki/train";
+import * as tuning from "tsumiki/tuning";
 
 const namespaces = {
   tsumiki,
@@ -37,6 +38,7 @@ const namespaces = {
   runs,
   tokenizer,
   train,
+  tuning,
   gguf,
   hub,
   inspect,
