@@ -38,12 +38,18 @@ export interface ModelSource {
   readonly externalFiles: readonly ExternalFile[];
   /** Inputs of the graph that are constants of the model, by name: data, or a place in one of the external files. */
   readonly frozen: ReadonlyMap<string, HostArray | ExternalConstant>;
+  /**
+   * Outputs for which the buffer of an input may be given, output → input: the operator that makes the output works element by
+   * element, and all others that read the input come before it. Only for engines with `overwritesInputs`. Default: none.
+   */
+  readonly overwrites?: ReadonlyMap<string, string>;
 }
 
 export interface LoadedModel {
   /**
    * Runs once. `outputs` names what is wanted; a buffer given for one is filled in place where the engine can, and the
-   * returned map tells where each output really is. Inputs are left as they were; no input buffer may also be an output.
+   * returned map tells where each output really is. Inputs are left as they were; an input
+   * buffer may be an output only where the model's `overwrites` say so.
    */
   run(
     inputs: ReadonlyMap<string, EngineBuffer>,
@@ -59,6 +65,13 @@ export interface Engine {
   readonly version: string;
   readonly threads: number;
   readonly lowering: Lowering;
+  /** Whether models may write outputs over inputs: see `ModelSource.overwrites`. Default: no. */
+  readonly overwritesInputs?: boolean;
+  /**
+   * Some elements of a buffer, from `start` on, in the same memory: for engines with `overwritesInputs`. It is to be released before the
+   * buffer is.
+   */
+  view?(buffer: EngineBuffer, start: number, shape: readonly number[]): Promise<EngineBuffer>;
   /** Zeroed memory. */
   allocate(dtype: DType, shape: readonly number[]): Promise<EngineBuffer>;
   /** A new buffer with a copy of the data. */

@@ -8,9 +8,13 @@ import type { Engine, ModelSource } from "./engine.js";
 export function modelSource(
   engine: Pick<Engine, "lowering">,
   original: Graph,
-  { frozen = new Map(), externalFiles = [] }: Partial<Pick<ModelSource, "frozen" | "externalFiles">> = {},
+  {
+    frozen = new Map(),
+    externalFiles = [],
+    overwrites = new Map(),
+  }: Partial<Pick<ModelSource, "frozen" | "externalFiles" | "overwrites">> = {},
 ): ModelSource {
   const { faces, passes } = engine.lowering;
   const graph = passes.reduce((current, pass) => pass(current), original);
-  return { graph, onnx: () => writeOnnx(graph, { faces, frozen }), externalFiles, frozen };
+  return { graph, onnx: () => writeOnnx(graph, { faces, frozen }), externalFiles, frozen, overwrites };
 }

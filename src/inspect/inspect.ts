@@ -7,6 +7,7 @@ import { ArgumentError } from "../errors.js";
 import { elementCount } from "../graph/host-array.js";
 import { configOf, type HuggingFaceConfig, modelFromConfig } from "../models/architectures.js";
 import type { CausalLM } from "../models/causal-lm.js";
+import { leastBytesInPlace } from "../program/split-updates.js";
 import { checkSizes, prefillActivations, trainingActivations } from "./activations.js";
 import { type EngineName, engineNames } from "./engine-memory.js";
 import { type DecoderGeometry, decoderGeometry } from "./geometry.js";
@@ -61,7 +62,10 @@ export interface Inspection {
     readonly weightBytes: number;
     readonly gradientBytes: number;
     readonly optimizerStateBytes: number;
-    /** New values of weights and states are written beside the old ones, which they replace when a step has succeeded. */
+    /**
+     * New values of weights and states are written beside the old ones, which they replace when a step has succeeded. From 64 MiB of both
+     * on they are written over the old ones, and this is 0.
+     */
     readonly secondBufferBytes: number;
     readonly activationBytes: number;
     readonly activationBytesRecomputed: number;
@@ -109,12 +113,14 @@ export function inspectModel(model: CausalLM | HuggingFaceConfig, options: Inspe
   const activations = trainingActivations(config, geometry, sizes);
   const optimizerStateBytes = 4 * optimizerElements(optimizer, shapes);
   const state = { weightBytes: 4 * parameters, gradientBytes: 4 * parameters, optimizerStateBytes };
-  const secondBufferBytes = state.weightBytes + optimizerStateBytes;
+  const valueBytes = state.weightBytes + optimizerStateBytes;
+  const inPlace = valueBytes >= leastBytesInPlace;
+  const secondBufferBytes = inPlace ? 0 : valueBytes;
   const processBytes = (name: EngineName, recompute: boolean): number => {
-    const { workingBytes, programBytes } = stepMemory(config, geometry, sizes, { engine: name, recompute });
-    return 2 * secondBufferBytes + workingBytes + programBytes;
+    const { workingBytes, programBytes } = stepMemory(config, geometry, sizes, { engine: name, recompute, inPlace });
+    return valueBytes + secondBufferBytes + workingBytes + programBytes;
   };
-  const withoutActivations = 2 * secondBufferBytes + state.gradientBytes;
+  const withoutActivations = valueBytes + secondBufferBytes + state.gradientBytes;
 
   return {
     modelType: decoder.modelType,

@@ -3,16 +3,18 @@
 import { cpuLowering } from "../engine/onnxruntime/lowering-cpu.js";
 import { openVinoLowering } from "../engine/openvino/lowering.js";
 import { checkpoint } from "../graph/checkpoint.js";
-import type { Graph } from "../graph/graph.js";
+import { type Graph, nodesOf } from "../graph/graph.js";
 import { elementCount } from "../graph/host-array.js";
 import { input } from "../graph/leaves.js";
 import type { Tensor } from "../graph/tensor.js";
 import { runTrace } from "../graph/trace.js";
+import { Variable } from "../graph/variable.js";
 import { type HuggingFaceConfig, modelFromConfig } from "../models/architectures.js";
 import type { CausalLM } from "../models/causal-lm.js";
 import type { Module } from "../nn/module.js";
 import { optimize } from "../onnx/passes/index.js";
 import { AdamW } from "../optim/adamw.js";
+import { splitUpdates } from "../program/split-updates.js";
 import { type Sizes, withLayers } from "./activations.js";
 import { type EngineMemory, type EngineName, engineMemory } from "./engine-memory.js";
 import type { DecoderGeometry } from "./geometry.js";
@@ -31,14 +33,17 @@ export function stepMemory(
   config: HuggingFaceConfig,
   geometry: DecoderGeometry,
   sizes: Sizes,
-  { engine, recompute }: { readonly engine: EngineName; readonly recompute: boolean },
+  { engine, recompute, inPlace }: { readonly engine: EngineName; readonly recompute: boolean; readonly inPlace: boolean },
 ): EngineMemory {
   const unknownSize = Math.ceil((sizes.batch * sizes.context * geometry.expertsPerToken) / geometry.experts);
   const memoryOf = (layers: number): EngineMemory & { readonly gradientBytes: number } => {
     const model = modelFromConfig(withLayers(config, layers), undefined, "causal-lm");
-    const graph = lowered(stepGraph(model, sizes, recompute), engine);
     const gradientBytes = [...model.parameters().values()].reduce((total, { shape }) => total + 4 * elementCount(shape), 0);
-    return { ...engineMemory(graph, engine, unknownSize), gradientBytes };
+    const step = trainingStep(model, sizes, { recompute, inPlace });
+    const split = inPlace ? splitUpdates(step, step.graph, { leastBytes: 0, mostElements: Number.POSITIVE_INFINITY }) : undefined;
+    const { workingBytes, programBytes } = engineMemory(lowered(split?.first ?? step.graph, engine), engine, unknownSize);
+    // What the second run takes besides the gradients is small, and comes when the first has ended.
+    return { workingBytes: workingBytes + (split ? gradientBytes : 0), programBytes, gradientBytes };
   };
   const { layers } = geometry;
   const counted = memoryOf(Math.min(layers, MOST_LAYERS));
@@ -54,9 +59,17 @@ export function stepMemory(
 }
 
 /** The training step that people run: loss, gradients, clipping, AdamW. */
-export function stepGraph(model: CausalLM, { batch, context }: Sizes, recompute = false): Graph {
+export const stepGraph = (model: CausalLM, sizes: Sizes, recompute = false): Graph =>
+  trainingStep(model, sizes, { recompute, inPlace: false }).graph;
+
+/** @param inPlace the step of a model so large that parameters are updated one by one, and in place */
+function trainingStep(
+  model: CausalLM,
+  { batch, context }: Sizes,
+  { recompute, inPlace }: { readonly recompute: boolean; readonly inPlace: boolean },
+): { readonly graph: Graph; readonly updates: ReadonlyMap<string, Variable> } {
   if (recompute) recomputeLayers(model);
-  const optimizer = new AdamW(model);
+  const optimizer = new AdamW(model, inPlace ? { flat: false } : {});
   const ids = input("ids", "int32", [batch, context]);
   const labels = input("labels", "int32", [batch, context]);
   const { result, trace } = runTrace({ training: true, fetch: [] }, () => {
@@ -64,12 +77,18 @@ export function stepGraph(model: CausalLM, { batch, context }: Sizes, recompute 
     optimizer.update(loss, { learningRate: 1e-3, clipNorm: 1 });
     return { loss };
   });
-  const updates = [...trace.updates].map(([variable, value], i): [string, Tensor] => [`update:${i}:${variable.path}`, value]);
-  const inputs = new Map([
+  const updates = [...trace.updates].map(([variable, value], i) => ({ name: `update:${i}:${variable.path}`, variable, value }));
+  const outputs = new Map([["loss", result.loss], ...updates.map(({ name, value }) => [name, value] as const)]);
+  const variables = nodesOf(outputs.values()).flatMap(({ outputs: [tensor] }) => (tensor instanceof Variable ? [tensor] : []));
+  const inputs = new Map<string, Tensor>([
     ["ids", ids],
     ["labels", labels],
+    ...variables.map((variable, i) => [`variable:${i}:${variable.path}`, variable] as const),
   ]);
-  return optimize({ inputs, outputs: new Map<string, Tensor>([["loss", result.loss], ...updates]) });
+  return {
+    graph: optimize({ inputs, outputs }),
+    updates: new Map(updates.map(({ name, variable }) => [name, variable])),
+  };
 }
 
 /** From here on each layer keeps its input alone, and is computed again in the backward pass. */

@@ -48,6 +48,12 @@ export interface CompileOptions {
   readonly precision?: PrecisionChoice;
   /** Seed of dropout and other noise. Default 0. */
   readonly seed?: number;
+  /**
+   * New values of variables are written over the old ones by a run of their own, once the results are accepted, instead of to second
+   * buffers that take the place of the first: less memory, for a little time. What is not computed element by element gets a second buffer
+   * anyway. Default: yes for 64 MiB of state and more, where the engine can.
+   */
+  readonly updateInPlace?: boolean;
   /** How many compiled variants (sizes, fetches) are kept; the least recently used one goes first. Default 8. */
   readonly cacheSize?: number;
 }
@@ -372,8 +378,12 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
     await cached?.release();
     const started = performance.now();
     const { graph, trace } = this.#specialized(bindings, fetch);
-    const isOutdated = () => trace.isOutdated();
-    const variant = await Variant.load(engine, graph, { frozen: this.#options.frozen ?? false, precision, isOutdated });
+    const variant = await Variant.load(engine, graph, {
+      frozen: this.#options.frozen ?? false,
+      precision,
+      updateInPlace: this.#options.updateInPlace,
+      isOutdated: () => trace.isOutdated(),
+    });
     this.#variants.set(key, variant);
     await this.#evict();
     return { variant, seconds: (performance.now() - started) / 1000 };

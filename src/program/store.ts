@@ -1,7 +1,7 @@
 /**
  * Where the state of programs lives: for each engine, the buffers that hold the current values of variables. Every
  * program that uses a variable shares them. New values go to a second buffer and take their place only when a run has
- * succeeded, so a failed run leaves everything as it was.
+ * succeeded, or are written over the old ones by a second run (`split-updates.ts`), so a failed run leaves everything as it was.
  */
 
 import type { Engine, EngineBuffer } from "../engine/engine.js";
@@ -17,6 +17,8 @@ class Entry implements VariableHome {
   version = -1;
   readonly #engine: Engine;
   readonly #reads = new Set<Promise<HostArray>>();
+  /** A run that writes over `current`. */
+  #writing: Promise<void> | undefined;
 
   constructor(engine: Engine, current: EngineBuffer) {
     this.#engine = engine;
@@ -24,6 +26,7 @@ class Entry implements VariableHome {
   }
 
   async read(): Promise<HostArray> {
+    while (this.#writing) await this.#writing;
     const reading = this.#engine.read(this.current);
     this.#reads.add(reading);
     try {
@@ -38,10 +41,28 @@ class Entry implements VariableHome {
     await Promise.allSettled(this.#reads);
   }
 
+  /** Nobody reads the value from now on until `end` is called. */
+  beginWriting(): { end(): void } {
+    let end = () => {};
+    this.#writing = new Promise((resolve) => {
+      end = () => {
+        this.#writing = undefined;
+        resolve();
+      };
+    });
+    return { end: () => end() };
+  }
+
   async free(): Promise<void> {
     await this.settled();
     for (const buffer of [this.current, this.spare]) if (buffer) await this.#engine.release(buffer);
   }
+}
+
+/** New values that are written over the old ones. */
+export interface InPlaceUpdate {
+  readonly variables: readonly Variable[];
+  write(): Promise<void>;
 }
 
 export class StateStore {
@@ -116,24 +137,32 @@ export class StateStore {
    * The values that a run has put into buffers become the current ones, all or none. A variable that the host has written to
    * since the run began keeps what was written.
    *
+   * @param inPlace a second run, which writes over the current values of variables
    * @throws TsumikiError STATE when another engine has updated one of the variables meanwhile
    */
-  async commit(updates: ReadonlyMap<Variable, EngineBuffer>): Promise<void> {
-    const overwritten = new Set<Variable>();
-    for (const variable of updates.keys()) {
-      if (this.#entry(variable).version === variable.version) continue;
-      overwritten.add(variable);
-      if (!(variable.home instanceof Entry)) continue;
+  async commit(updates: ReadonlyMap<Variable, EngineBuffer>, inPlace?: InPlaceUpdate): Promise<void> {
+    const conflict = [...updates.keys(), ...(inPlace?.variables ?? [])].find(
+      (variable) => this.#isOverwritten(variable) && variable.home instanceof Entry,
+    );
+    if (conflict) {
       await this.discard(updates);
       throw new TsumikiError(
         "STATE",
-        `${variable.describe()} was updated by programs of two engines at the same time. Wait for one before the other is called.`,
+        `${conflict.describe()} was updated by programs of two engines at the same time. Wait for one before the other is called.`,
       );
+    }
+    if (inPlace) {
+      try {
+        await this.#write(inPlace);
+      } catch (error) {
+        await this.discard(updates);
+        throw error;
+      }
     }
     for (const [variable, buffer] of updates) {
       const entry = this.#entry(variable);
       const { spare } = entry;
-      if (overwritten.has(variable)) entry.spare = buffer;
+      if (this.#isOverwritten(variable)) entry.spare = buffer;
       else {
         entry.spare = entry.current;
         entry.current = buffer;
@@ -142,6 +171,34 @@ export class StateStore {
       }
       // An engine that cannot fill the spare buffer gives another one back.
       if (spare && spare !== buffer) await this.#engine.release(spare);
+    }
+  }
+
+  /** Whether the value has changed since this engine was given it. */
+  #isOverwritten(variable: Variable): boolean {
+    return this.#entry(variable).version !== variable.version;
+  }
+
+  async #write({ variables, write }: InPlaceUpdate): Promise<void> {
+    const entries = variables.map((variable) => this.#entry(variable));
+    const writings = entries.map((entry) => entry.beginWriting());
+    try {
+      for (const entry of entries) await entry.settled();
+      await write();
+      for (const [i, variable] of variables.entries()) {
+        if (this.#isOverwritten(variable)) continue;
+        const entry = entries[i] as Entry;
+        variable.moveTo(entry);
+        entry.version = variable.version;
+      }
+    } catch (cause) {
+      throw new TsumikiError(
+        "STATE",
+        `${this.#engine.name} failed while it wrote new values over old ones: ${variables.length} variables may be half updated. Load a checkpoint. (${(cause as Error).message})`,
+        { cause },
+      );
+    } finally {
+      for (const { end } of writings) end();
     }
   }
 

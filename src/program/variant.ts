@@ -3,6 +3,7 @@
 import type { Engine, EngineBuffer, LoadedModel } from "../engine/engine.js";
 import { modelSource } from "../engine/model-source.js";
 import { type Atom, bindShape, isStaticShape } from "../graph/dim.js";
+import type { Graph } from "../graph/graph.js";
 import { type HostArray, ResultArray } from "../graph/host-array.js";
 import { checkSizes } from "../graph/size-conditions.js";
 import type { Variable } from "../graph/variable.js";
@@ -11,6 +12,8 @@ import type { ProgramGraph } from "./build.js";
 import { DeviceValue, type FeedValue, isOnDevice, onHost } from "./device-value.js";
 import { frozenWeights } from "./frozen-weights.js";
 import { drawNoise, type NoiseKey } from "./noise.js";
+import type { Piece } from "./pieces.js";
+import { leastBytesInPlace, type SplitProgram, splitUpdates } from "./split-updates.js";
 import { type StateStore, stateStore } from "./store.js";
 
 interface VariantOptions {
@@ -18,6 +21,21 @@ interface VariantOptions {
   readonly precision: Precision;
   /** Whether the function would be traced in another way by now. */
   readonly isOutdated: () => boolean;
+  readonly updateInPlace: boolean | undefined;
+}
+
+/** Elements that are updated at once: 4 MiB of float32, of which what lies in between stays in a processor's cache. */
+const mostElementsInPlace = 2 ** 20;
+
+/** A model with the names of its inputs. */
+interface Loaded {
+  readonly model: LoadedModel;
+  readonly graph: Graph;
+}
+
+/** The run that puts new values over old ones. */
+interface Second extends Loaded {
+  readonly split: SplitProgram;
 }
 
 export type Result = ResultArray | DeviceValue;
@@ -42,30 +60,34 @@ export class Variant {
   readonly #engine: Engine;
   readonly #store: StateStore;
   readonly #graph: ProgramGraph;
-  readonly #model: LoadedModel;
+  readonly #first: Loaded;
+  readonly #second: Second | undefined;
   /** Versions of the variables that were written into the model. */
   readonly #frozenVersions: ReadonlyMap<Variable, number>;
   readonly #isOutdated: () => boolean;
   /** Buffers of feeds, noise and results whose shapes do not change. */
   readonly #buffers = new Map<string, EngineBuffer>();
+  /** Of the buffers that are updated in pieces, by the first element. */
+  readonly #views = new Map<EngineBuffer, Map<number, EngineBuffer>>();
 
   private constructor(
     engine: Engine,
     graph: ProgramGraph,
-    model: LoadedModel,
+    { first, second }: { readonly first: Loaded; readonly second?: Second },
     frozenVersions: ReadonlyMap<Variable, number>,
     isOutdated: () => boolean,
   ) {
     this.#engine = engine;
     this.#store = stateStore(engine);
     this.#graph = graph;
-    this.#model = model;
+    this.#first = first;
+    this.#second = second;
     this.#frozenVersions = frozenVersions;
     this.#isOutdated = isOutdated;
   }
 
   static async load(engine: Engine, program: ProgramGraph, options: VariantOptions): Promise<Variant> {
-    const { frozen, precision, isOutdated } = options;
+    const { frozen, precision, updateInPlace, isOutdated } = options;
     const updated = new Set(program.updates.values());
     // OpenVINO does not round constants to bfloat16 correctly: every other one is cut off, so all become smaller.
     const freezes = frozen && precision === "fp32";
@@ -73,9 +95,25 @@ export class Variant {
     // Before their values: one that is written meanwhile makes the variant stale.
     const versions = new Map([...constant.values()].map((variable) => [variable, variable.version]));
     const { constants, externalFiles, loaded } = await frozenWeights(constant);
-    const source = modelSource(engine, optimize(program, precision), { frozen: constants, externalFiles });
-    const model = await engine.load(source).finally(loaded);
-    return new Variant(engine, program, model, versions, isOutdated);
+    const graph = optimize(program, precision);
+    const mayOverwrite = engine.overwritesInputs === true && updateInPlace !== false && constant.size === 0;
+    const split = mayOverwrite
+      ? splitUpdates(program, graph, {
+          leastBytes: updateInPlace ? 0 : leastBytesInPlace,
+          mostElements: mostElementsInPlace,
+        })
+      : undefined;
+    const whole = split?.first ?? graph;
+    const source = modelSource(engine, whole, { frozen: constants, externalFiles });
+    const first = { model: await engine.load(source).finally(loaded), graph: whole };
+    if (!split) return new Variant(engine, program, { first }, versions, isOutdated);
+    try {
+      const model = await engine.load(modelSource(engine, split.second, { overwrites: split.overwrites }));
+      return new Variant(engine, program, { first, second: { model, graph: split.second, split } }, versions, isOutdated);
+    } catch (error) {
+      await first.model.release();
+      throw error;
+    }
   }
 
   /** Whether a variable that was written into the model has another value by now, or the function would be traced in another way. */
@@ -94,7 +132,7 @@ export class Variant {
       if (!this.#frozenVersions.has(variable)) inputs.set(name, await this.#store.current(variable));
 
     const outputs = new Map<string, EngineBuffer | undefined>();
-    for (const [name, tensor] of this.#graph.outputs) {
+    for (const [name, tensor] of this.#first.graph.outputs) {
       const variable = this.#graph.updates.get(name);
       if (variable) {
         await this.#store.current(variable);
@@ -105,17 +143,30 @@ export class Variant {
     }
 
     const started = performance.now();
-    const produced = await this.#model.run(inputs, outputs).catch(async (error: unknown) => {
+    const produced = await this.#first.model.run(forModel(this.#first, inputs), outputs).catch(async (error: unknown) => {
       for (const name of kept) await this.#release(outputs.get(name));
       throw error;
     });
-    const engineSeconds = (performance.now() - started) / 1000;
+    let engineSeconds = (performance.now() - started) / 1000;
 
     const results = new Map<string, Result>();
     for (const [name, buffer] of produced)
-      if (!this.#graph.updates.has(name))
+      if (this.#graph.outputs.has(name) && !this.#graph.updates.has(name))
         results.set(name, kept.has(name) ? await this.#keep(buffer, outputs.get(name)) : await this.#read(name, buffer));
-    const updates = new Map([...this.#graph.updates].map(([name, variable]) => [variable, produced.get(name) as EngineBuffer]));
+    const updates = new Map(
+      [...this.#graph.updates].flatMap(([name, variable]) => {
+        const buffer = produced.get(name);
+        return buffer ? [[variable, buffer] as const] : [];
+      }),
+    );
+    const inPlace = this.#second && {
+      variables: this.#second.split.updates.map((name) => this.#graph.updates.get(name) as Variable),
+      write: async () => {
+        const begun = performance.now();
+        await this.#runSecond(this.#second as Second, inputs, produced);
+        engineSeconds += (performance.now() - begun) / 1000;
+      },
+    };
     let accepted = false;
     try {
       accepted = accept(results);
@@ -123,16 +174,47 @@ export class Variant {
       for (const result of results.values()) if (result instanceof DeviceValue) await result.dispose();
       throw error;
     } finally {
-      await (accepted ? this.#store.commit(updates) : this.#store.discard(updates));
+      await (accepted ? this.#store.commit(updates, inPlace) : this.#store.discard(updates));
     }
     return { results, engineSeconds };
   }
 
   /** Not while it runs: from a task of the store's queue. */
   async release(): Promise<void> {
-    await this.#model.release();
+    await this.#first.model.release();
+    await this.#second?.model.release();
+    for (const views of this.#views.values()) for (const view of views.values()) await this.#engine.release(view);
+    this.#views.clear();
     for (const buffer of this.#buffers.values()) await this.#engine.release(buffer);
     this.#buffers.clear();
+  }
+
+  async #runSecond(
+    second: Second,
+    inputs: ReadonlyMap<string, EngineBuffer>,
+    produced: ReadonlyMap<string, EngineBuffer>,
+  ): Promise<void> {
+    const { carried, overwrites, pieces } = second.split;
+    const given = new Map([...inputs, ...[...carried.keys()].map((name) => [name, produced.get(name) as EngineBuffer] as const)]);
+    for (const name of [...second.graph.inputs.keys(), ...overwrites.values()]) {
+      const piece = pieces.get(name);
+      if (piece) given.set(name, await this.#view(given.get(piece.whole) as EngineBuffer, piece));
+    }
+    // The buffers that the first run has read: what the host has written since then is in none of them.
+    const outputs = new Map([...overwrites].map(([name, old]) => [name, given.get(old) as EngineBuffer]));
+    await second.model.run(forModel(second, given), outputs);
+  }
+
+  /** Views are made once for each buffer: those of state and gradients stay. */
+  async #view(whole: EngineBuffer, { start, count }: Piece): Promise<EngineBuffer> {
+    const views = this.#views.get(whole) ?? new Map<number, EngineBuffer>();
+    this.#views.set(whole, views);
+    const known = views.get(start);
+    if (known) return known;
+    const view = await this.#engine.view?.(whole, start, [count]);
+    if (!view) throw new Error(`${this.#engine.name} writes over inputs, but has no views of its buffers.`);
+    views.set(start, view);
+    return view;
   }
 
   /** @param given the buffer that was meant for it, which not every engine fills */
@@ -172,3 +254,7 @@ export class Variant {
     return buffer;
   }
 }
+
+/** What of the given buffers a model takes. */
+const forModel = ({ graph }: Loaded, buffers: ReadonlyMap<string, EngineBuffer>): ReadonlyMap<string, EngineBuffer> =>
+  new Map([...buffers].filter(([name]) => graph.inputs.has(name)));

@@ -114,7 +114,9 @@ const scatterAdd: OnnxFace<Attributes> = (node, inputs, context) => {
   const sums = node(
     "ScatterElements",
     [
-      reshaped(table, [mulDims(rows as Dim, width as Dim)]),
+      isZeros(target)
+        ? lateZeros(node, added, updates, [mulDims(rows as Dim, width as Dim)])
+        : reshaped(table, [mulDims(rows as Dim, width as Dim)]),
       reshaped(node("Add", [firstOfRow, columns]), [mulDims(count, width as Dim)]),
       reshaped(added, [mulDims(count, width as Dim)]),
     ],
@@ -122,6 +124,19 @@ const scatterAdd: OnnxFace<Attributes> = (node, inputs, context) => {
   );
   return reshaped(sums, target.shape);
 };
+
+/**
+ * Zeros that are made when the updates are there, and written over by whoever adds to them. As a constant, ONNX Runtime would keep a whole
+ * table of them for as long as the session lives, and copy it in each run: 113 MB for a vocabulary of 49,152, 576 wide.
+ */
+function lateZeros(node: OnnxBuilder, value: OnnxValue, { rank }: Tensor, shape: Shape): OnnxValue {
+  const starts = node.int64s(Array.from({ length: rank }, () => 0));
+  const ends = node.int64s(Array.from({ length: rank }, () => 1));
+  const first = node("Slice", [value, starts, ends]);
+  // False for NaN too.
+  const zero = node("Cast", [node("Less", [first, first])], { to: onnxDType("float32") });
+  return node("Expand", [node("Reshape", [zero, node.int64s([1])]), node.dims(shape)]);
+}
 
 /** ONNX Runtime has OneHot with a float result for int64 indices alone. */
 function oneHot(node: OnnxBuilder, indices: OnnxValue, shape: Tensor["shape"], depth: number): OnnxValue {

@@ -4,12 +4,12 @@
  */
 
 import type { InferenceSession, InferenceSessionFactory, Tensor, TensorConstructor } from "onnxruntime-node";
-import { ArgumentError, DTypeError, ShapeError, TsumikiError } from "../../errors.js";
+import { DTypeError, ShapeError, TsumikiError } from "../../errors.js";
 import { formatShape, sameShape } from "../../graph/dim.js";
 import { allocate, checkArray, type DType, isDType, type TypedArray } from "../../graph/dtype.js";
 import { elementCount, type HostArray, hostArray } from "../../graph/host-array.js";
 import { input } from "../../graph/leaves.js";
-import { bytesOf, copyOf, notOwned } from "../buffers.js";
+import { bytesOf, checkOutputs, copyOf, notOwned } from "../buffers.js";
 import type { Device, Engine, EngineBuffer, LoadedModel, Lowering, ModelSource } from "../engine.js";
 import { Lifecycle } from "../lifecycle.js";
 import { modelSource } from "../model-source.js";
@@ -88,6 +88,8 @@ class SessionEngine implements Engine {
   readonly version: string;
   readonly threads: number;
   readonly lowering: Lowering;
+  /** Kernels on the CPU read an element before they write it; on a graphics card one buffer cannot be both. */
+  readonly overwritesInputs: boolean;
   readonly #options: SessionEngineOptions;
   readonly #runtime: Runtime;
   readonly #buffers = new Set<EngineBuffer>();
@@ -102,6 +104,7 @@ class SessionEngine implements Engine {
     this.version = options.version;
     this.threads = options.threads;
     this.lowering = options.lowering;
+    this.overwritesInputs = options.fillOutputs !== undefined;
     this.#options = options;
     this.#runtime = runtime;
     this.#lifecycle = new Lifecycle(options.name);
@@ -123,6 +126,12 @@ class SessionEngine implements Engine {
       return buffer;
     }
     const { dtype, shape, data } = copyOf(array);
+    return this.#keep(dtype, shape, this.#tensor(dtype, shape, data));
+  }
+
+  async view(buffer: EngineBuffer, start: number, shape: readonly number[]): Promise<EngineBuffer> {
+    const { dtype, tensor } = this.#own(buffer);
+    const data = (tensor.data as TypedArray).subarray(start, start + elementCount(shape));
     return this.#keep(dtype, shape, this.#tensor(dtype, shape, data));
   }
 
@@ -178,7 +187,7 @@ class SessionEngine implements Engine {
         for (const name of inputNames)
           if (!inputs.has(name)) throw new TsumikiError("FEED", `The input '${name}' of the model was not given.`);
         for (const name of outputs.keys()) if (!outputNames.has(name)) throw unknownName("output", name, outputNames);
-        return this.#run(session, inputs, outputs);
+        return this.#run(session, inputs, outputs, source.overwrites);
       },
       release: async () => {
         if (this.#sessions.delete(session)) await this.#exclusively(() => session.release());
@@ -203,18 +212,13 @@ class SessionEngine implements Engine {
     session: InferenceSession,
     inputs: ReadonlyMap<string, EngineBuffer>,
     outputs: ReadonlyMap<string, EngineBuffer | undefined>,
+    overwrites: ReadonlyMap<string, string> | undefined,
   ): Promise<ReadonlyMap<string, EngineBuffer>> {
     const feeds: Record<string, Tensor> = {};
     for (const [name, buffer] of inputs) feeds[name] = this.#own(buffer).tensor;
     const given = new Map<string, OwnBuffer>();
-    const inUse = new Set(inputs.values());
-    for (const [name, buffer] of outputs) {
-      if (!buffer) continue;
-      if (inUse.has(buffer))
-        throw new ArgumentError(`The buffer of output '${name}' is an input of the same run, or another output.`);
-      inUse.add(buffer);
-      given.set(name, this.#own(buffer));
-    }
+    checkOutputs(inputs, outputs, overwrites);
+    for (const [name, buffer] of outputs) if (buffer) given.set(name, this.#own(buffer));
     if (outputs.size === 0) return new Map(); // ONNX Runtime would compute every output
     const { fillOutputs } = this.#options;
     const fetches = Object.fromEntries(

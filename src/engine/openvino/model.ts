@@ -1,10 +1,11 @@
 /** One model compiled by OpenVINO, with the requests that run it. */
 
 import { fromBinary } from "@bufbuild/protobuf";
-import { ArgumentError, TsumikiError } from "../../errors.js";
+import { TsumikiError } from "../../errors.js";
 import { formatShape } from "../../graph/dim.js";
 import type { DType } from "../../graph/dtype.js";
 import { ModelProtoSchema } from "../../onnx/schema/onnx_pb.js";
+import { checkOutputs } from "../buffers.js";
 import type { ModelSource } from "../engine.js";
 import { type Bindings, BoundRequest } from "./bound-request.js";
 import type { Handle, OpenVino, OperatorProfile, Port } from "./c-api.js";
@@ -29,6 +30,7 @@ export class OpenVinoModel {
   readonly #outputs: ReadonlyMap<string, Port>;
   /** Output → the ONNX node that makes it. */
   readonly #producers: ReadonlyMap<string, string>;
+  readonly #overwrites: ReadonlyMap<string, string> | undefined;
 
   private constructor(
     library: OpenVino,
@@ -36,6 +38,7 @@ export class OpenVinoModel {
     inputs: ReadonlyMap<string, Port | undefined>,
     outputs: ReadonlyMap<string, Port>,
     producers: ReadonlyMap<string, string>,
+    overwrites: ReadonlyMap<string, string> | undefined,
   ) {
     this.#library = library;
     this.#compiled = compiled;
@@ -44,6 +47,7 @@ export class OpenVinoModel {
     this.#inputs = inputs;
     this.#outputs = outputs;
     this.#producers = producers;
+    this.#overwrites = overwrites;
   }
 
   static async load(
@@ -82,7 +86,7 @@ export class OpenVinoModel {
       ports.push(...outputs);
       checkCount("outputs", outputNames.length, outputs.length);
       const named = new Map(outputs.map((port, i) => [outputNames[i] as string, port]));
-      return new OpenVinoModel(library, compiled, inputs, named, producers);
+      return new OpenVinoModel(library, compiled, inputs, named, producers, source.overwrites);
     } catch (error) {
       for (const port of ports) library.freePort(port);
       library.freeCompiled(compiled);
@@ -142,13 +146,8 @@ export class OpenVinoModel {
     for (const name of inputs.keys()) if (!this.#inputs.has(name)) throw unknownName("input", name, this.#inputs);
     for (const name of this.#inputs.keys())
       if (!inputs.has(name)) throw new TsumikiError("FEED", `The input '${name}' of the model was not given.`);
-    const inUse = new Set(inputs.values());
-    for (const [name, buffer] of outputs) {
-      if (!this.#outputs.has(name)) throw unknownName("output", name, this.#outputs);
-      if (buffer && inUse.has(buffer))
-        throw new ArgumentError(`The buffer of output '${name}' is an input of the same run, or another output.`);
-      if (buffer) inUse.add(buffer);
-    }
+    for (const name of outputs.keys()) if (!this.#outputs.has(name)) throw unknownName("output", name, this.#outputs);
+    checkOutputs(inputs, outputs, this.#overwrites);
   }
 
   /**

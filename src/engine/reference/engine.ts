@@ -1,11 +1,11 @@
 /** The reference engine: slow, in float64, plain TypeScript. Its buffers are host arrays. */
 
 import { readFileSlice } from "#platform/engine/reference/file-slice";
-import { ArgumentError, DTypeError, ShapeError, TsumikiError } from "../../errors.js";
+import { DTypeError, ShapeError, TsumikiError } from "../../errors.js";
 import { formatShape, sameShape } from "../../graph/dim.js";
 import { allocate, bytesPerElement, type DType, encode, view } from "../../graph/dtype.js";
 import { elementCount, type HostArray, hostArray, toNumbers } from "../../graph/host-array.js";
-import { copyOf, notOwned } from "../buffers.js";
+import { checkOutputs, copyOf, notOwned } from "../buffers.js";
 import { type Engine, type EngineBuffer, type LoadedModel, type ModelSource, noLowering } from "../engine.js";
 import { Lifecycle } from "../lifecycle.js";
 import { evaluate } from "./interpret.js";
@@ -25,6 +25,7 @@ class ReferenceEngine implements Engine {
   readonly version = "float64";
   readonly threads = 1;
   readonly lowering = noLowering;
+  readonly overwritesInputs = true;
   readonly #exact: boolean;
   /** Buffers that have not been released. */
   readonly #buffers = new Set<EngineBuffer>();
@@ -40,6 +41,11 @@ class ReferenceEngine implements Engine {
 
   async upload(array: HostArray): Promise<EngineBuffer> {
     return this.#keep(copyOf(array));
+  }
+
+  async view(buffer: EngineBuffer, start: number, shape: readonly number[]): Promise<EngineBuffer> {
+    const { dtype, data } = this.#array(buffer);
+    return this.#keep(hostArray(dtype, shape, data.subarray(start, start + elementCount(shape))));
   }
 
   async write(buffer: EngineBuffer, array: HostArray): Promise<void> {
@@ -59,7 +65,7 @@ class ReferenceEngine implements Engine {
     this.#buffers.delete(buffer);
   }
 
-  async load({ graph, frozen, externalFiles }: ModelSource): Promise<LoadedModel> {
+  async load({ graph, frozen, externalFiles, overwrites }: ModelSource): Promise<LoadedModel> {
     this.#checkOpen();
     const constants = new Map<string, HostArray>();
     for (const [name, value] of frozen) {
@@ -85,9 +91,7 @@ class ReferenceEngine implements Engine {
         if (released) throw new TsumikiError("RELEASED", "The model was used after its release.");
         const given = new Map(constants);
         for (const [name, buffer] of inputs) given.set(name, this.#array(buffer));
-        const inUse = new Set(inputs.values());
-        for (const [name, buffer] of outputs)
-          if (buffer && inUse.has(buffer)) throw new ArgumentError(`The buffer of output '${name}' is an input of the same run.`);
+        checkOutputs(inputs, outputs, overwrites);
         const values = evaluate(graph, given, { exact: this.#exact, outputs: outputs.keys() });
         const results = new Map<string, EngineBuffer>();
         for (const [name, buffer] of outputs) {

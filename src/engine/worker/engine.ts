@@ -110,11 +110,14 @@ class WorkerEngine implements Engine {
   readonly version: string;
   readonly threads: number;
   readonly lowering: Lowering;
+  readonly overwritesInputs: boolean;
   readonly #connection: Connection;
   readonly #tickets = new WeakMap<EngineBuffer, number>();
   readonly #lifecycle: Lifecycle;
 
-  constructor(connection: Connection, { name, device, version, threads }: ReturnType<Calls["create"]>, lowering: Lowering) {
+  constructor(connection: Connection, description: ReturnType<Calls["create"]>, lowering: Lowering) {
+    const { name, device, version, threads, overwritesInputs } = description;
+    this.overwritesInputs = overwritesInputs;
     this.#connection = connection;
     this.name = name;
     this.device = device;
@@ -131,6 +134,10 @@ class WorkerEngine implements Engine {
   async upload(array: HostArray): Promise<EngineBuffer> {
     const copy = copyOf(array);
     return this.#keep(await this.#connection.call("upload", [copy], transferOf(copy)));
+  }
+
+  async view(buffer: EngineBuffer, start: number, shape: readonly number[]): Promise<EngineBuffer> {
+    return this.#keep(await this.#connection.call("view", [this.#id(buffer), start, [...shape]]));
   }
 
   async write(buffer: EngineBuffer, array: HostArray): Promise<void> {
@@ -151,7 +158,7 @@ class WorkerEngine implements Engine {
 
   async load(source: ModelSource): Promise<LoadedModel> {
     const model = source.onnx().slice(); // the caller may keep its own
-    const id = await this.#connection.call("load", [model, source.externalFiles], transferOf({ data: model }));
+    const id = await this.#connection.call("load", [model, source.externalFiles, source.overwrites], transferOf({ data: model }));
     return {
       run: async (inputs, outputs) => {
         const produced = await this.#connection.call("run", [

@@ -20,13 +20,15 @@ export interface Calls {
     readonly device: Device;
     readonly version: string;
     readonly threads: number;
+    readonly overwritesInputs: boolean;
   };
   allocate(dtype: DType, shape: readonly number[]): BufferTicket;
   upload(array: HostArray): BufferTicket;
   write(buffer: number, array: HostArray): void;
   read(buffer: number): HostArray;
+  view(buffer: number, start: number, shape: readonly number[]): BufferTicket;
   release(buffer: number): void;
-  load(model: Uint8Array, externalFiles: readonly ExternalFile[]): number;
+  load(model: Uint8Array, externalFiles: readonly ExternalFile[], overwrites: ReadonlyMap<string, string> | undefined): number;
   run(
     model: number,
     inputs: readonly (readonly [name: string, buffer: number])[],

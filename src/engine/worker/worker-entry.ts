@@ -35,13 +35,18 @@ type Answers = { readonly [K in CallName]: (...parameters: Parameters<Calls[K]>)
 const answers: Answers = {
   async create(options) {
     engine = await createEngine(options);
-    const { name, device, version, threads } = engine;
-    return { name, device, version, threads };
+    const { name, device, version, threads, overwritesInputs = false } = engine;
+    return { name, device, version, threads, overwritesInputs };
   },
   allocate: async (dtype, shape) => ticket(await theEngine().allocate(dtype, shape)),
   upload: async (array) => ticket(await theEngine().upload(array)),
   write: (buffer, array) => theEngine().write(bufferOf(buffer), array),
   read: (buffer) => theEngine().read(bufferOf(buffer)),
+  async view(id, start, shape) {
+    const view = await theEngine().view?.(bufferOf(id), start, shape);
+    if (!view) throw new TsumikiError("ENGINE", `The engine ${theEngine().name} has no views of its buffers.`);
+    return ticket(view);
+  },
   async release(id) {
     const buffer = buffers.get(id);
     if (!buffer) return;
@@ -49,7 +54,7 @@ const answers: Answers = {
     ids.delete(buffer);
     await theEngine().release(buffer);
   },
-  async load(model, externalFiles) {
+  async load(model, externalFiles, overwrites) {
     const loaded = await theEngine().load({
       get graph(): never {
         throw new TsumikiError(
@@ -60,6 +65,7 @@ const answers: Answers = {
       onnx: () => model,
       externalFiles,
       frozen: new Map(), // they are in the model
+      ...(overwrites && { overwrites }),
     });
     models.set(nextId, loaded);
     return nextId++;
