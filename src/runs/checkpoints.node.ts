@@ -20,6 +20,8 @@ export interface CheckpointFiles {
   readonly modelPath: string;
   /** `optimizer.safetensors`: the optimizer's state. */
   readonly optimizerPath: string;
+  /** `adapter.safetensors`: of a tuned model, what is trained beside it. */
+  readonly adapterPath: string;
 }
 
 /** A complete checkpoint. */
@@ -65,6 +67,7 @@ const filesIn = (directory: string): CheckpointFiles => ({
   directory,
   modelPath: join(directory, "model.safetensors"),
   optimizerPath: join(directory, "optimizer.safetensors"),
+  adapterPath: join(directory, "adapter.safetensors"),
 });
 
 /**

@@ -7,12 +7,14 @@ import { TsumikiError } from "../errors.js";
 import { elementCount } from "../graph/host-array.js";
 import type { DownloadOptions } from "../hub/download.node.js";
 import type { Model } from "../models/model.js";
+import type { Module } from "../nn/module.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { type TrainingProgress, trainTokenizer } from "../tokenizer/train.js";
 import { corpusRows } from "../train/data-context.js";
 import { type Companions, type DataContext, objectiveNamed, taskOf } from "../train/objective.js";
 import type { Reporter } from "../train/reporter.js";
 import type { Task } from "../train/trainer.js";
+import { type Adapter, applyTuning } from "../tuning/index.js";
 import { endOfText, type RunDocuments, type RunTexts, textsOf, tokensOf } from "./data.node.js";
 import { describeRunEngine, type RunEngine } from "./engines.node.js";
 import { modelMakerOf } from "./model.node.js";
@@ -24,6 +26,8 @@ export interface Ingredients extends Disposable {
   /** Of models that read text. */
   readonly tokenizer: Tokenizer | undefined;
   readonly model: Model;
+  /** The adapter that is trained in place of the model, where the recipe has a tuning method. */
+  readonly tuning: Adapter | undefined;
   /** What is learned from which batches; may read from a file, which disposing closes. */
   readonly task: Task;
   /** The texts as tokens, where there are any. */
@@ -55,6 +59,7 @@ export async function ingredientsOf(recipe: Recipe, options: IngredientsOptions)
   const tokenizer = known?.tokenizer ?? (texts && (await tokenizerFor(recipe, texts, { reporter, signal })));
   const prompts = texts && tokenizer ? await promptsOf(recipe, texts, tokenizer) : [];
   const model = makeModel(tokenizer); // a misfit is noticed before the texts are encoded
+  const tuning = tuningOf(recipe, model);
   const companions = await openCompanions(recipe, download);
   let documents: RunDocuments | undefined;
   const { name, ...given } = recipe.objective;
@@ -79,8 +84,17 @@ export async function ingredientsOf(recipe: Recipe, options: IngredientsOptions)
   };
   try {
     const source: BatchSource = await objective.source(context);
-    const task = taskOf({ objective, settings }, model, source, { companions });
-    return { tokenizer, model, task, documents, prompts, textSha256, [Symbol.dispose]: () => documents?.[Symbol.dispose]() };
+    const task = taskOf({ objective, settings }, model, source, { companions, tuning });
+    return {
+      tokenizer,
+      model,
+      tuning,
+      task,
+      documents,
+      prompts,
+      textSha256,
+      [Symbol.dispose]: () => documents?.[Symbol.dispose](),
+    };
   } catch (error) {
     documents?.[Symbol.dispose]();
     throw error;
@@ -107,6 +121,19 @@ async function promptsOf({ samples }: Recipe, texts: RunTexts, tokenizer: Tokeni
   const prompts = samples.prompts ?? [openingOf((await firstOf(texts.read()))?.text ?? "")];
   for (const prompt of prompts) tokenizer.encode(prompt);
   return prompts;
+}
+
+/** @throws TsumikiError CONFIG where the trained adapter could not be written into the model's weights, as is done at the end */
+function tuningOf({ tuning, training: { seed } }: Recipe, model: Model): Adapter | undefined {
+  if (!tuning) return undefined;
+  const adapter = applyTuning(model, tuning, { seed });
+  const unmergeable = adapter.adapted.find(({ adaptation }) => !adaptation.merged);
+  if (unmergeable)
+    throw new TsumikiError(
+      "CONFIG",
+      `The recipe cannot be followed:\n  tuning: ${unmergeable.path} shares its weight with another layer that ${tuning.method} leaves as it is; set tuning.ensureWeightTying, or choose other tuning.targets`,
+    );
+  return adapter;
 }
 
 async function openCompanions({ companions = {}, objective }: Recipe, download: DownloadOptions): Promise<Companions> {
@@ -155,18 +182,18 @@ const openingOf = (text: string): string => text.trim().split(/\s+/, 3).join(" "
 /** A few lines on what is about to be trained, where and how. */
 export function describeIngredients(
   recipe: Recipe,
-  { tokenizer, documents, model, task }: Ingredients,
+  { tokenizer, documents, model, tuning, task }: Ingredients,
   engine: RunEngine,
   directory: string,
 ): string {
   const { corpus: name, files = [] } = recipe.data;
   const { steps, batchSize, accumulation, context } = recipe.training;
-  const parameters = [...model.parameters().values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
   const { unit, description = "" } = task.source;
   const epochs = (steps * accumulation) / task.source.batchesPerEpoch(batchSize);
   const [documentCount, tokenCount] = documents ? [documents.starts.length - 1, documents.starts.at(-1) as number] : [0, 0];
   const read = documentCount > 1 ? `${count(documentCount)} documents, ` : "";
   const perStep = `${count(batchSize * accumulation * (documents ? context : 1))} ${unit.name}s`;
+  const trained = tuning ? `; ${count(countOf(tuning))} beside them are trained (${tuning.method})` : "";
   const lines = [
     ["objective", recipe.objective.name],
     [documents ? "text" : "data", `${documents ? `${name ?? files.join(", ")}: ${read}` : ""}${description}`],
@@ -178,7 +205,7 @@ export function describeIngredients(
           ],
         ]
       : []),
-    ["model", `${model.modelType}, ${(parameters / 1e6).toFixed(1)} million parameters`],
+    ["model", `${model.modelType}, ${(countOf(model) / 1e6).toFixed(1)} million parameters${trained}`],
     ["training", `${count(steps)} steps of ${perStep}: ${epochs.toFixed(1)} times through the ${documents ? "text" : "data"}`],
     ["engine", `${describeRunEngine(engine)}, ${engine.threads} threads`],
     ["kept in", directory],
@@ -188,6 +215,9 @@ export function describeIngredients(
     .map(([label = "", value]) => `${label.padEnd(10)} ${value}`)
     .join("\n");
 }
+
+const countOf = (module: Module): number =>
+  [...module.parameters().values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
 
 function describeTokenizer(tokenizer: Recipe["tokenizer"]): string {
   if (tokenizer.model === "saved") return tokenizer.folder;

@@ -1,11 +1,14 @@
 /** Runs of every objective, from their recipes alone. */
 
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { modelValues } from "../inspect/index.js";
 import { loadModel } from "../models/index.js";
-import { type RecipeInput, runTraining } from "./index.js";
+import type { Reporter } from "../train/index.js";
+import { parseRecipe, type RecipeInput, runTraining } from "./index.js";
+import { openTrainedModel } from "./trained-model.node.js";
 
 let folder: string;
 let data: string;
@@ -78,6 +81,54 @@ describe("a run", () => {
     const rows = await rowsOf(directory);
     expect(rows[0]).toMatchObject({ step: 1, divergence: expect.any(Number), tokensPerSecond: expect.any(Number) });
     expect(rows.at(-1)).toMatchObject({ validationLoss: expect.any(Number), validationDivergence: expect.any(Number) });
+  });
+
+  it("of a tuned model trains the adapter alone, is resumed and sampled on the way, and ends as one model", async () => {
+    const base = join(folder, "base");
+    const common: RecipeInput = {
+      data: { files: [data] },
+      training: { ...training, steps: 4, saveEvery: 2, learningRate: 0.05 },
+      engine,
+    };
+    const sizes = { hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2 };
+    await runTraining(
+      { ...common, tokenizer: { model: "character" }, model: { architecture: "llama", ...sizes } },
+      { directory: base },
+    );
+    const recipe: RecipeInput = {
+      ...{ ...common, model: { architecture: "saved", source: base }, tuning: { method: "lora", rank: 2 } },
+    };
+    const straight = join(folder, "tuned-straight");
+    await runTraining(recipe, { directory: straight });
+    const directory = join(folder, "tuned");
+    const controller = new AbortController();
+    const reporter = {
+      start() {},
+      message() {},
+      finish() {},
+      step: ({ step }: { step: number }) => step === 3 && controller.abort(),
+    };
+    await runTraining(recipe, { directory, reporter: reporter as Reporter, signal: controller.signal });
+
+    const ids = [1, 2, 3];
+    const logitsOf = async (source: string) =>
+      [...((await modelValues((await openTrainedModel(source)).model, ids)).get("logits")?.data ?? [])].map(Number);
+    const [before, middle] = [await logitsOf(base), await logitsOf(directory)];
+    expect(middle).not.toEqual(before);
+    await rm(base, { recursive: true }); // the run has all that it needs
+    await runTraining(undefined, { directory, resume: true });
+    const losses = async (run: string) => (await rowsOf(run)).flatMap(({ loss }) => (loss === undefined ? [] : [loss]));
+    expect(await losses(directory)).toEqual(await losses(straight));
+    const after = await logitsOf(directory);
+    expect(after).toEqual(await logitsOf(straight));
+    expect(after).not.toEqual(middle);
+    expect(await readdir(join(directory, "adapter"))).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+    const checkpoints = (await readdir(join(directory, "checkpoints"))).sort();
+    const sizesOf = await Promise.all(checkpoints.map((name) => stat(join(directory, "checkpoints", name, "model.safetensors"))));
+    expect(new Set(sizesOf.map(({ ino }) => ino)).size).toBe(1); // one file, under several names
+    expect(() => parseRecipe({ ...recipe, tuning: { method: "nothing" } })).toThrow(
+      /tuning\.method: "nothing" was given, expected .*"lora"/,
+    );
   });
 
   it("of pictures needs neither text nor tokenizer", async () => {

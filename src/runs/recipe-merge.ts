@@ -11,6 +11,7 @@ const kinds: Readonly<Record<string, readonly string[]>> = {
   tokenizer: ["model"],
   model: ["architecture"],
   objective: ["name"],
+  tuning: ["method"],
 };
 
 /** What `above` says, and what `below` says of the rest, key by key. */

@@ -175,7 +175,7 @@ describe("parseRecipe", () => {
       /^model\.nLayer: there is no such key; there are architecture, hiddenSize/,
     );
     expect(problems({ steps: 2 })[0]).toMatch(
-      /^steps: there is no such key; there are preset, version, objective, companions, data, tokenizer, model/,
+      /^steps: there is no such key; there are preset, version, objective, companions, tuning, data, tokenizer, model/,
     );
   });
 });

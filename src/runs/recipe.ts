@@ -26,6 +26,7 @@ import { migrateRecipe, recipeVersion } from "./recipe-migrations.js";
 import { companionsOf, objectiveKeys, objectiveSchema, readsExamples } from "./recipe-objective.js";
 import { presetNames, presets } from "./recipe-presets.js";
 import { describe, describeProblems } from "./recipe-problems.js";
+import { tuningKeys, tuningSchema } from "./recipe-tuning.js";
 
 /** @param most a recipe beyond it would ask for more than any machine has, and fail late and badly */
 const whole = (least: number, most = 2 ** 31 - 1) => {
@@ -230,6 +231,8 @@ const recipeSchema = z
     /** What is learned. Default: the next token. */
     objective: objectiveSchema.prefault({ name: "causal-lm" }),
     companions: companionsSchema.exactOptional(),
+    /** A few parameters beside a frozen model. Default: the model itself is trained. */
+    tuning: tuningSchema.exactOptional(),
     data: dataSchema.prefault({}),
     /** Default for a saved model: the one that it was trained with. */
     tokenizer: tokenizerSchema.exactOptional(),
@@ -288,13 +291,14 @@ function checkTokenizer(
 }
 
 /** Fills in what depends on something else or is worth seeing in the file. */
-function complete({ objective, companions, data, tokenizer, model, training, samples, engine }: CheckedRecipe) {
+function complete({ objective, companions, tuning, data, tokenizer, model, training, samples, engine }: CheckedRecipe) {
   const { context = 1 } = training; // pictures are no rows of tokens
   const own = { model: "saved" as const, folder: model.architecture === "saved" ? model.source : "" };
   return {
     version: recipeVersion,
     objective,
     ...(companions && { companions }),
+    ...(tuning && { tuning }),
     data: { ...data, validationShare: data.validationShare ?? 0.1 },
     tokenizer: withVocabSize(tokenizer ?? own),
     model: withContext(model, context),
@@ -337,6 +341,7 @@ function withVocabSize(tokenizer: NonNullable<CheckedRecipe["tokenizer"]>) {
 interface CheckedRecipe {
   readonly objective: z.output<typeof objectiveSchema>;
   readonly companions?: z.output<typeof companionsSchema>;
+  readonly tuning?: z.output<typeof tuningSchema>;
   readonly data: z.output<typeof dataSchema>;
   readonly tokenizer?: z.output<typeof tokenizerSchema>;
   readonly model: z.output<typeof modelSchema>;
@@ -355,6 +360,7 @@ export interface RecipeInput {
   readonly version?: number;
   readonly objective?: { readonly name?: string } & Readonly<Record<string, unknown>>;
   readonly companions?: z.input<typeof companionsSchema>;
+  readonly tuning?: { readonly method?: string } & Readonly<Record<string, unknown>>;
   readonly data?: Partial<z.input<typeof dataSchema>>;
   readonly tokenizer?: Partial<z.input<typeof tokenizerSchema>>;
   readonly model?: Partial<z.input<typeof modelSchema>>;
@@ -386,6 +392,8 @@ function keysAt(recipe: RecipeInput, [section, list, place]: readonly PropertyKe
   switch (section) {
     case "objective":
       return objectiveKeys(recipe.objective?.name);
+    case "tuning":
+      return tuningKeys(recipe.tuning?.method);
     case "companions":
       return ["reference", "teacher", "critic", "reward"];
     case "data":
@@ -403,7 +411,19 @@ function keysAt(recipe: RecipeInput, [section, list, place]: readonly PropertyKe
     case "engine":
       return Object.keys(engineSchema.shape);
     default:
-      return ["preset", "version", "objective", "companions", "data", "tokenizer", "model", "training", "samples", "engine"];
+      return [
+        "preset",
+        "version",
+        "objective",
+        "companions",
+        "tuning",
+        "data",
+        "tokenizer",
+        "model",
+        "training",
+        "samples",
+        "engine",
+      ];
   }
 }
 

@@ -1,14 +1,18 @@
 /** Models that are there already: a Hugging Face directory, a run, ended or not, a GGUF file, or a name on the hub (Node). */
 
 import { readdir } from "node:fs/promises";
+import { loadVariables } from "../checkpoint/variables.node.js";
 import { TsumikiError } from "../errors.js";
 import type { DownloadOptions } from "../hub/download.node.js";
 import { locateModel } from "../hub/locate.node.js";
-import type { ModelKind, ModelKinds } from "../models/model.js";
+import type { Model, ModelKind, ModelKinds } from "../models/model.js";
 import { type LoadModelOptions, loadModel } from "../models/saved-model.node.js";
 import { loadTokenizer } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { applyTuning } from "../tuning/index.js";
+import type { Checkpoint } from "./checkpoints.node.js";
 import { RunDirectory } from "./directory.node.js";
+import { savedRecipeSchema } from "./recipe.js";
 
 export interface TrainedModel<K extends ModelKind = ModelKind> {
   readonly model: ModelKinds[K];
@@ -31,9 +35,11 @@ export async function openTrainedModel<K extends ModelKind = ModelKind>(
     return { model: model as ModelKinds[K], openTokenizer: async () => known(tokenizer, source) };
   }
   const directory = await locateModel(source, options);
-  const weights = await newestCheckpoint(directory);
+  const checkpoint = await newestCheckpoint(directory);
+  const weights = checkpoint?.modelPath;
   const { kind } = options;
   const model = await loadModel(directory, { ...(kind && { kind }), ...(weights === undefined ? {} : { weights }) });
+  if (checkpoint) await putAdapterOn(model, directory, checkpoint);
   return { model: model as ModelKinds[K], openTokenizer: () => loadTokenizer(directory) };
 }
 
@@ -56,8 +62,16 @@ async function openGguf(source: string) {
 }
 
 /** Of a run that has not ended. */
-async function newestCheckpoint(directory: string): Promise<string | undefined> {
+async function newestCheckpoint(directory: string): Promise<Checkpoint | undefined> {
   const names = await readdir(directory).catch((): string[] => []);
   if (names.includes("model.safetensors") || !names.includes("recipe.json")) return undefined;
-  return (await (await RunDirectory.open(directory)).latestCheckpoint())?.modelPath;
+  return (await RunDirectory.open(directory)).latestCheckpoint();
+}
+
+/** The adapter of a run that tunes, as far as it was trained. */
+async function putAdapterOn(model: Model, directory: string, { adapterPath }: Checkpoint): Promise<void> {
+  const { tuning, training } = await (await RunDirectory.open(directory)).readRecipe(savedRecipeSchema);
+  if (!tuning) return;
+  const adapter = applyTuning(model, tuning, { seed: training.seed });
+  await loadVariables(adapterPath, adapter.variables());
 }

@@ -1,7 +1,7 @@
 /** The whole way from a recipe to a trained model in a run directory (Node). */
 
 import { rm } from "node:fs/promises";
-import { relative, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import * as z from "zod";
 import { loadVariables, saveVariables } from "../checkpoint/variables.node.js";
 import type { Json } from "../data/batch-source.js";
@@ -9,6 +9,7 @@ import type { Engine } from "../engine/engine.js";
 import { choosePrecision } from "../engine/precision.js";
 import { createEngine } from "../engine/registry.js";
 import { ArgumentError, TsumikiError } from "../errors.js";
+import { linkOrCopy } from "../files/link.node.js";
 import { checkpointVariables, configOf } from "../models/architectures.js";
 import type { CausalLM } from "../models/causal-lm.js";
 import { loadModel, saveConfig, saveModel } from "../models/saved-model.node.js";
@@ -159,6 +160,7 @@ async function trainInto(
   {
     tokenizer,
     task,
+    tuning,
     model,
     prompts,
     textSha256,
@@ -179,6 +181,7 @@ async function trainInto(
     if (state.textSha256 !== textSha256)
       throw new TsumikiError("DATA", `The text has changed since the run in ${run.path} began. Put it back, or start a new run.`);
     await loadVariables(checkpoint.modelPath, checkpointVariables(model));
+    if (tuning) await loadVariables(checkpoint.adapterPath, tuning.variables());
     await loadVariables(checkpoint.optimizerPath, trainer.optimizerVariables);
     trainer.restore(state);
     secondsBefore = state.seconds;
@@ -186,8 +189,12 @@ async function trainInto(
   const save = (trainer: Trainer) =>
     run.saveCheckpoint(
       trainer.stepsDone,
-      async ({ modelPath, optimizerPath }) => {
-        await saveVariables(modelPath, checkpointVariables(model));
+      async ({ modelPath, optimizerPath, adapterPath }) => {
+        // Below an adapter the model stays as it is: once written, it only gets another name.
+        const before = tuning && (await run.latestCheckpoint())?.modelPath;
+        if (before) await linkOrCopy(before, modelPath);
+        else await saveVariables(modelPath, checkpointVariables(model));
+        if (tuning) await saveVariables(adapterPath, tuning.variables());
         await saveVariables(optimizerPath, trainer.optimizerVariables);
       },
       {
@@ -214,6 +221,7 @@ async function trainInto(
     engine,
     precision,
     reporter,
+    ...(tuning ? { trained: tuning } : {}),
     ...(signal ? { signal } : {}),
     async onStart(trainer) {
       if (latest) await restore(trainer, latest);
@@ -237,8 +245,8 @@ async function trainInto(
     },
   });
 
-  if (!stopped) await saveModel(model, run.path, tokenizer ? { tokenizer } : {});
   const samples = stopped ? [] : await speak(prompts);
+  if (!stopped) await saveResult(run.path, { model, tuning, tokenizer, engine }, recipe);
   return {
     directory: run.path,
     recipe,
@@ -256,6 +264,20 @@ const validationColumns = (metrics: ValidationMetrics["metrics"]) =>
   Object.fromEntries(
     Object.entries(metrics).map(([name, value]) => [`validation${name.slice(0, 1).toUpperCase()}${name.slice(1)}`, value]),
   );
+
+/** The model as a Hugging Face directory; of a tuned one the adapter in `adapter/`, and the model with the adapter in its weights. */
+async function saveResult(
+  directory: string,
+  { model, tuning, tokenizer, engine }: Pick<Ingredients, "model" | "tuning" | "tokenizer"> & { readonly engine: Engine },
+  { model: { architecture, ...settings } }: Recipe,
+): Promise<void> {
+  if (tuning) {
+    const base = architecture === "saved" && "source" in settings ? { base: String(settings.source) } : {};
+    await tuning.save(join(directory, "adapter"), base);
+    await tuning.merge(engine);
+  }
+  await saveModel(model, directory, tokenizer ? { tokenizer } : {});
+}
 
 const formatSample = ({ prompt, text }: RunSample): string => `${prompt}${text}\n`;
 

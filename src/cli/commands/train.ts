@@ -19,6 +19,7 @@ const keyFlags = [
     "what is learned: causal-lm (the default), masked-lm, distillation, image-classification",
     "objective.name",
   ],
+  ["--tuning <method>", "train a few parameters beside the frozen model: lora, ia3, bitfit", "tuning.method"],
   ["--steps <number>", "optimizer steps", "training.steps"],
   ["--batch-size <number>", "sequences in a batch", "training.batchSize"],
   ["--context <number>", "tokens in a sequence", "training.context"],
