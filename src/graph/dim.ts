@@ -93,13 +93,14 @@ export function computedSize(name: string): SymbolicDim {
   return fromAtom({ id: nextAtom++, name, computed: true });
 }
 
-/** The atoms of a dimension about which the data decides. */
-export function computedAtoms(dim: Dim): readonly Atom[] {
+/** The atoms that a dimension is computed from, those inside quotients instead of the quotients. */
+export function atomsOf(dim: Dim): readonly Atom[] {
   if (typeof dim === "number") return [];
-  return dim.terms.flatMap(({ atoms }) =>
-    atoms.flatMap((atom) => (atom.computed ? [atom] : atom.quotient ? computedAtoms(atom.quotient.numerator) : [])),
-  );
+  return dim.terms.flatMap(({ atoms }) => atoms.flatMap((atom) => (atom.quotient ? atomsOf(atom.quotient.numerator) : [atom])));
 }
+
+/** Those about which the data decides. */
+export const computedAtoms = (dim: Dim): readonly Atom[] => atomsOf(dim).filter(({ computed }) => computed);
 
 /** Whether the data decides about a dimension. */
 export const isComputed = (dim: Dim): boolean => computedAtoms(dim).length > 0;

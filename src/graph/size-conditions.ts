@@ -4,8 +4,9 @@
  */
 
 import { ShapeError } from "../errors.js";
-import { type Bindings, bindDim, computedAtoms, type Dim, sameDim } from "./dim.js";
+import { atomsOf, type Bindings, bindDim, computedAtoms, sameDim } from "./dim.js";
 import { type Graph, nodesOf } from "./graph.js";
+import { range } from "./ops/range.js";
 import { isScanBody } from "./scan-body.js";
 import { isNeverNegative, type SizeRequirement } from "./size-requirement.js";
 import type { Node, Tensor } from "./tensor.js";
@@ -30,17 +31,20 @@ export const dependsOnData = (node: Node): boolean =>
 
 const conditionsOfGraphs = new WeakMap<Graph, readonly Condition[]>();
 
-/** All conditions on sizes that are known before a graph runs, bodies of loops included. */
+/** All conditions on sizes that can be known outside of loops and branches, whose bodies are included. */
 function conditionsOf(graph: Graph): readonly Condition[] {
   const known = conditionsOfGraphs.get(graph);
   if (known) return known;
   const conditions: Condition[] = [];
+  const outside = new Set(
+    nodesOf(graph.outputs.values()).flatMap(({ outputs }) => outputs.flatMap(({ shape }) => shape.flatMap(computedAtoms))),
+  );
   const visit = (outputs: Iterable<Tensor>): void => {
     for (const node of nodesOf(outputs)) {
       for (const requirement of openRequirements(node)) {
         const { nonNegative } = requirement;
         const isNew = !conditions.some((other) => sameDim(other.nonNegative, nonNegative));
-        if (isNew && computedAtoms(nonNegative).length === 0) conditions.push({ ...requirement, node });
+        if (isNew && computedAtoms(nonNegative).every((atom) => outside.has(atom))) conditions.push({ ...requirement, node });
       }
       for (const body of Object.values(node.attributes)) if (isScanBody(body)) visit([...body.nextCarry, ...body.outputs]);
     }
@@ -50,20 +54,39 @@ function conditionsOf(graph: Graph): readonly Condition[] {
   return conditions;
 }
 
+const isOfData = ({ nonNegative }: Condition): boolean => computedAtoms(nonNegative).length > 0;
+
+/** Values that a graph must compute besides, of which each must come out at least 0: sizes that the data decides about. */
+export interface DataCondition {
+  /** An int64 vector of one element. */
+  readonly value: Tensor;
+  /** Throws a ShapeError when the value is negative. */
+  check(value: number): void;
+}
+
+export const dataConditions = (graph: Graph): readonly DataCondition[] =>
+  conditionsOf(graph)
+    .filter(isOfData)
+    .map(({ nonNegative, otherwise, node }) => ({
+      value: range(1, "int64", nonNegative),
+      check(value) {
+        if (value < 0)
+          throw conditionError(node, otherwise, `${String(nonNegative)} is ${value}, found out while the program ran`);
+      },
+    }));
+
 /** Throws a ShapeError when sizes with which a graph is to run do not go together with what it does. */
 export function checkSizes(graph: Graph, bindings: Bindings): void {
-  for (const { nonNegative, otherwise, node } of conditionsOf(graph)) {
-    if (bindDim(nonNegative, bindings) >= 0) continue;
-    const sizes = [...bindings].filter(([{ id }]) => mentions(nonNegative, id)).map(([{ name }, size]) => `${name} = ${size}`);
-    throw new ShapeError(
-      `${node.op.name}: ${otherwise}\n  with the sizes that were fed: ${sizes.join(", ")}\n  operands: ${node.inputs.map((input) => input.describe()).join(", ") || "none"}${node.scope ? `\n  in module: ${node.scope}` : ""}`,
-    );
+  for (const condition of conditionsOf(graph)) {
+    const { nonNegative, otherwise, node } = condition;
+    if (isOfData(condition) || bindDim(nonNegative, bindings) >= 0) continue;
+    const atoms = atomsOf(nonNegative);
+    const sizes = [...bindings].filter(([atom]) => atoms.includes(atom)).map(([{ name }, size]) => `${name} = ${size}`);
+    throw conditionError(node, otherwise, `with the sizes that were fed: ${sizes.join(", ")}`);
   }
 }
 
-function mentions(dim: Dim, id: number): boolean {
-  if (typeof dim === "number") return false;
-  return dim.terms.some(({ atoms }) =>
-    atoms.some((atom) => atom.id === id || (atom.quotient !== undefined && mentions(atom.quotient.numerator, id))),
+const conditionError = ({ op, inputs, scope }: Node, otherwise: string, because: string): ShapeError =>
+  new ShapeError(
+    `${op.name}: ${otherwise}\n  ${because}\n  operands: ${inputs.map((input) => input.describe()).join(", ") || "none"}${scope ? `\n  in module: ${scope}` : ""}`,
   );
-}

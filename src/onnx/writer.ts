@@ -2,7 +2,7 @@
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { ArgumentError, TsumikiError } from "../errors.js";
-import { type Atom, asAtom, type Dim, isStatic, isStaticShape, type Shape, type SymbolicDim } from "../graph/dim.js";
+import { type Atom, asAtom, atomsOf, type Dim, isStatic, isStaticShape, type Shape, type SymbolicDim } from "../graph/dim.js";
 import { type DType, encode, onnxDType, type TypedArray } from "../graph/dtype.js";
 import { countUses, type Graph, nodesOf } from "../graph/graph.js";
 import type { HostArray } from "../graph/host-array.js";
@@ -61,9 +61,9 @@ class OnnxWriter {
   readonly #constants = new Map<string, OnnxValue>();
   readonly #domains = new Set<string>();
   /** Where the size of an atom can be read while the model runs: an axis of a value. */
-  #carriers = new Map<Atom, { readonly tensor: Tensor; readonly axis: number }>();
+  #carriers = new Map<Atom, Carrier>();
   /** Sizes already computed in the main graph, as int64 vectors of one element. */
-  readonly #sizes = new Map<string, OnnxValue>();
+  #sizes = new Map<string, { readonly dim: SymbolicDim; readonly value: OnnxValue }>();
   #nodes: NodeProto[] = [];
   #nextName = 0;
   /** Path and operator of the node being written: names of ONNX nodes tell a profiler where the time goes. */
@@ -141,8 +141,8 @@ class OnnxWriter {
         used: (index: number) => uses.has(node.outputs[index] as Tensor),
       };
       const written = face(this.#builder, inputs, context);
-      // An engine would clamp a slice whose size the data decides about; it cannot reshape the result to what it should have been.
-      const checked = dependsOnData(node);
+      // Sizes that a body finds out nobody can check from outside. An engine would clamp a slice there, but cannot reshape what is left.
+      const checked = this.#inBody && dependsOnData(node);
       for (const [i, value] of (typeof written === "string" ? [written] : written).entries()) {
         const output = node.outputs[i] as Tensor;
         const dims = checked && context.used(i) ? this.#dims(output.shape) : undefined;
@@ -250,9 +250,11 @@ class OnnxWriter {
     const wasInBody = this.#inBody;
     this.#nodes = [];
     this.#inBody = true;
-    // Sizes that the body finds out are its own.
-    const outerCarriers = this.#carriers;
-    this.#carriers = new Map(outerCarriers);
+    // Sizes that the body finds out are its own, and those that its inputs have are read off them.
+    const [outerCarriers, outerSizes] = [this.#carriers, this.#sizes];
+    const own = new Map(inputs.flatMap(carriersIn));
+    this.#carriers = new Map([...outerCarriers, ...own]);
+    this.#sizes = new Map([...outerSizes].filter(([, { dim }]) => !atomsOf(dim).some((atom) => own.has(atom))));
     const outerValues = new Set(this.#values.keys());
     const names = inputs.map((tensor) => {
       const name = this.#freshName("v");
@@ -273,6 +275,7 @@ class OnnxWriter {
     this.#nodes = outerNodes;
     this.#label = outerLabel;
     this.#carriers = outerCarriers;
+    this.#sizes = outerSizes;
     this.#inBody = wasInBody;
     return graph;
   }
@@ -316,14 +319,14 @@ class OnnxWriter {
   #size(dim: SymbolicDim): OnnxValue {
     // Values made inside a loop body cannot be seen outside, so only sizes of the main graph are kept.
     const known = this.#sizes.get(dim.key);
-    if (known !== undefined) return known;
+    if (known !== undefined) return known.value;
     const terms = dim.terms.map(({ coefficient, atoms }) => {
       if (atoms.length === 0) return this.#int64s([coefficient]);
       const product = atoms.map((atom) => this.#atomSize(atom)).reduce((a, b) => this.#builder("Mul", [a, b]));
       return coefficient === 1 ? product : this.#builder("Mul", [product, this.#int64s([coefficient])]);
     });
     const size = terms.reduce((a, b) => this.#builder("Add", [a, b]));
-    if (!this.#inBody) this.#sizes.set(dim.key, size);
+    if (!this.#inBody) this.#sizes.set(dim.key, { dim, value: size });
     return size;
   }
 
@@ -346,12 +349,21 @@ class OnnxWriter {
   }
 
   #carry(tensor: Tensor): void {
-    for (const [axis, dim] of tensor.shape.entries()) {
-      const atom = asAtom(dim);
-      if (atom && !atom.quotient && !this.#carriers.has(atom)) this.#carriers.set(atom, { tensor, axis });
-    }
+    for (const [atom, carrier] of carriersIn(tensor)) if (!this.#carriers.has(atom)) this.#carriers.set(atom, carrier);
   }
 }
+
+interface Carrier {
+  readonly tensor: Tensor;
+  readonly axis: number;
+}
+
+/** The sizes that can be read off a tensor. */
+const carriersIn = (tensor: Tensor): readonly (readonly [Atom, Carrier])[] =>
+  tensor.shape.flatMap((dim, axis) => {
+    const atom = asAtom(dim);
+    return atom && !atom.quotient ? [[atom, { tensor, axis }] as const] : [];
+  });
 
 /** Renames values in nodes, and in the bodies of nodes, which see outer values by name. */
 function renameValues(nodes: readonly NodeProto[], names: ReadonlyMap<string, string>): void {

@@ -5,7 +5,7 @@ import { modelSource } from "../engine/model-source.js";
 import { type Atom, bindShape, isStaticShape } from "../graph/dim.js";
 import type { Graph } from "../graph/graph.js";
 import { type HostArray, ResultArray } from "../graph/host-array.js";
-import { checkSizes } from "../graph/size-conditions.js";
+import { checkSizes, type DataCondition, dataConditions } from "../graph/size-conditions.js";
 import type { Variable } from "../graph/variable.js";
 import { optimize, type Precision } from "../onnx/passes/index.js";
 import type { ProgramGraph } from "./build.js";
@@ -65,6 +65,8 @@ export class Variant {
   /** Versions of the variables that were written into the model. */
   readonly #frozenVersions: ReadonlyMap<Variable, number>;
   readonly #isOutdated: () => boolean;
+  /** Outputs that say whether sizes which the data decides about go together. */
+  readonly #conditions: ReadonlyMap<string, DataCondition>;
   /** Buffers of feeds, noise and results whose shapes do not change. */
   readonly #buffers = new Map<string, EngineBuffer>();
   /** Of the buffers that are updated in pieces, by the first element. */
@@ -76,6 +78,7 @@ export class Variant {
     { first, second }: { readonly first: Loaded; readonly second?: Second },
     frozenVersions: ReadonlyMap<Variable, number>,
     isOutdated: () => boolean,
+    conditions: ReadonlyMap<string, DataCondition>,
   ) {
     this.#engine = engine;
     this.#store = stateStore(engine);
@@ -84,6 +87,7 @@ export class Variant {
     this.#second = second;
     this.#frozenVersions = frozenVersions;
     this.#isOutdated = isOutdated;
+    this.#conditions = conditions;
   }
 
   static async load(engine: Engine, program: ProgramGraph, options: VariantOptions): Promise<Variant> {
@@ -95,10 +99,13 @@ export class Variant {
     // Before their values: one that is written meanwhile makes the variant stale.
     const versions = new Map([...constant.values()].map((variable) => [variable, variable.version]));
     const { constants, externalFiles, loaded } = await frozenWeights(constant);
-    const graph = optimize(program, precision);
+    const conditions = new Map(dataConditions(program).map((condition, i) => [`size:${i}`, condition]));
+    const outputs = new Map([...program.outputs, ...[...conditions].map(([name, { value }]) => [name, value] as const)]);
+    const checked = conditions.size === 0 ? program : { ...program, outputs };
+    const graph = optimize(checked, precision);
     const mayOverwrite = engine.overwritesInputs === true && updateInPlace !== false && constant.size === 0;
     const split = mayOverwrite
-      ? splitUpdates(program, graph, {
+      ? splitUpdates(checked, graph, {
           leastBytes: updateInPlace ? 0 : leastBytesInPlace,
           mostElements: mostElementsInPlace,
         })
@@ -106,10 +113,17 @@ export class Variant {
     const whole = split?.first ?? graph;
     const source = modelSource(engine, whole, { frozen: constants, externalFiles });
     const first = { model: await engine.load(source).finally(loaded), graph: whole };
-    if (!split) return new Variant(engine, program, { first }, versions, isOutdated);
+    if (!split) return new Variant(engine, checked, { first }, versions, isOutdated, conditions);
     try {
       const model = await engine.load(modelSource(engine, split.second, { overwrites: split.overwrites }));
-      return new Variant(engine, program, { first, second: { model, graph: split.second, split } }, versions, isOutdated);
+      return new Variant(
+        engine,
+        checked,
+        { first, second: { model, graph: split.second, split } },
+        versions,
+        isOutdated,
+        conditions,
+      );
     } catch (error) {
       await first.model.release();
       throw error;
@@ -169,6 +183,10 @@ export class Variant {
     };
     let accepted = false;
     try {
+      for (const [name, condition] of this.#conditions) {
+        condition.check((results.get(name) as ResultArray).item());
+        results.delete(name);
+      }
       accepted = accept(results);
     } catch (error) {
       for (const result of results.values()) if (result instanceof DeviceValue) await result.dispose();
