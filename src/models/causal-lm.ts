@@ -7,11 +7,12 @@ import { range } from "../graph/ops/range.js";
 import { select } from "../graph/ops/shape-slice.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { LayerCache, Mask } from "../nn/attention.js";
+import { Embedding, Linear } from "../nn/linear.js";
 import { logitsLosses, type TrainingLosses } from "../nn/linear-cross-entropy.js";
 import type { RopeScaling } from "../nn/rope-scaling.js";
 import { Rotary } from "../nn/rotary.js";
 import { bool, int32 } from "../program/signature.js";
-import { defineModelKind, Model } from "./model.js";
+import { defineModelKind, Model, type TiedOutput } from "./model.js";
 
 /** Keys and values of earlier calls, for all layers. */
 export interface KeyValueCache {
@@ -46,6 +47,17 @@ export abstract class CausalLM extends Model {
 
   /** hidden [..., hidden] → logits [..., vocab], each position by itself; often through the embedding's weight */
   abstract logits(hidden: Tensor): Tensor;
+
+  /** Where the model has no output layer of its own, the first table with a row for each token. */
+  override get tiedOutput(): TiedOutput | undefined {
+    const modules = [...this.modules()];
+    const hasRowForEach = ({ weight }: Linear | Embedding) => weight.shape[0] === this.vocabSize;
+    if (modules.some(([path, module]) => module instanceof Linear && !path.includes(".") && hasRowForEach(module)))
+      return undefined;
+    const embedding = modules.map(([, module]) => module).find((module) => module instanceof Embedding && hasRowForEach(module));
+    const path = this.modelType === "gpt_neox" ? "embedOut" : "lmHead";
+    return embedding instanceof Embedding ? { embedding, path, name: toCheckpointName(path) } : undefined;
+  }
 
   /** A decoder without its output has no prefix; masks and rotary frequencies that older releases of transformers kept are passed over. */
   override get checkpointMatch(): MatchOptions {

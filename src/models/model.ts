@@ -2,6 +2,7 @@
 
 import type { MatchOptions } from "../checkpoint/variable-match.js";
 import type { Tensor } from "../graph/tensor.js";
+import type { Embedding } from "../nn/linear.js";
 import { Module } from "../nn/module.js";
 import type { InputSpec } from "../program/signature.js";
 
@@ -22,6 +23,16 @@ export type ModelKind = keyof ModelKinds;
 /** A model of any kind. */
 export type AnyModel = ModelKinds[ModelKind];
 
+/** An output layer without a weight of its own. */
+export interface TiedOutput {
+  /** The embedding whose weight it computes with. */
+  readonly embedding: Embedding;
+  /** The property path that the layer would have. */
+  readonly path: string;
+  /** Its name in Python. */
+  readonly name: string;
+}
+
 export abstract class Model extends Module {
   /** What it is used as. */
   abstract readonly kind: ModelKind;
@@ -37,6 +48,11 @@ export abstract class Model extends Module {
   /** How tensors are recognized in checkpoints of older releases, and of related classes. Default: by their names alone. */
   get checkpointMatch(): MatchOptions {
     return {};
+  }
+
+  /** The output layer, where it is an embedding once more: what is done to the one weight concerns two layers. */
+  get tiedOutput(): TiedOutput | undefined {
+    return undefined;
   }
 }
 

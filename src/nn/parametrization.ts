@@ -42,6 +42,8 @@ class Site {
   /** Grows with every change: programs that were traced before are made again. */
   version = 0;
   readonly parametrizations: Parametrization[] = [];
+  /** In which ways programs have computed with the module. */
+  readonly uses = new Set<"map" | "lookup">();
 }
 
 const sites = new WeakMap<Module, Site>();
@@ -90,6 +92,9 @@ export interface EffectiveValues {
 /** What a module computes with in place of its parameters. */
 export const effectiveValues = (module: WeightedModule): EffectiveValues => effective(module, activeOn(module));
 
+/** In which ways programs that were traced so far compute with the module's weight: of a tied embedding, in both. */
+export const usesOf = (module: Module): ReadonlySet<"map" | "lookup"> => new Set(siteOf(module).uses);
+
 /** The weight that a module computes with. */
 export const effectiveWeight = (module: WeightedModule): Tensor => effectiveValues(module).weight;
 
@@ -104,11 +109,12 @@ function through(
   module: WeightedModule,
   x: Tensor,
   innermost: (x: Tensor, values: EffectiveValues) => Tensor,
-  method: (parametrization: Parametrization) => Around | undefined,
+  use: "map" | "lookup",
 ): Tensor {
+  siteOf(module).uses.add(use);
   const active = activeOn(module);
   const values = effective(module, active);
-  const layers = active.map(method).filter((around) => around !== undefined);
+  const layers = active.map((each): Around | undefined => each[use]?.bind(each)).filter((around) => around !== undefined);
   return layers.reduce(
     (inner: (x: Tensor) => Tensor, around) => (y) => around(y, inner),
     (y) => innermost(y, values),
@@ -117,11 +123,11 @@ function through(
 
 /** A module's linear map, with all that was put on it. `map` is the map by given values. */
 export const mapThrough = (module: WeightedModule, x: Tensor, map: (x: Tensor, values: EffectiveValues) => Tensor): Tensor =>
-  through(module, x, map, (each) => each.map?.bind(each));
+  through(module, x, map, "map");
 
 /** An embedding's lookup, likewise. */
 export const lookUpThrough = (
   module: WeightedModule,
   ids: Tensor,
   lookUp: (ids: Tensor, values: EffectiveValues) => Tensor,
-): Tensor => through(module, ids, lookUp, (each) => each.lookup?.bind(each));
+): Tensor => through(module, ids, lookUp, "lookup");

@@ -169,15 +169,16 @@ export abstract class Adapter extends Module {
   async merge(engine?: Engine | Promise<Engine>): Promise<void> {
     if (!this.#attached || this.isMerged)
       throw new TsumikiError("STATE", `This adapter is ${this.isMerged ? "merged already" : "not on a model any more"}.`);
-    for (const { path, adaptation } of this.#adapted)
-      if (!mergeOf(adaptation))
+    for (const { path, module, adaptation } of this.#adapted)
+      if (!mergeOf(module, adaptation))
         throw new ArgumentError(
           `${path} shares its weight with another layer that this adapter leaves as it is: merged into the weight, it would change both. ` +
             "Use it without merging, or make it with ensureWeightTying.",
         );
     const originals = new Map<Variable, Original>();
     try {
-      for (const { module, adaptation } of this.#adapted) await mergeOne(module, mergeOf(adaptation) as Merge, originals, engine);
+      for (const { module, adaptation } of this.#adapted)
+        await mergeOne(module, mergeOf(module, adaptation) as Merge, originals, engine);
     } catch (error) {
       restore(originals);
       throw error;

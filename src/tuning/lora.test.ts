@@ -3,6 +3,7 @@ import { referenceEngine } from "../engine/reference/engine.js";
 import { nodesOf } from "../graph/graph.js";
 import { grad, type Parameter, type Tensor, toNumbers } from "../graph/index.js";
 import { GPT2 } from "../models/decoders/gpt2.js";
+import { Bert, MaskedLM } from "../models/index.js";
 import { AdamW } from "../optim/adamw.js";
 import { compile } from "../program/compile.js";
 import { applyTuning, lora, tuningSettings, withoutAdapters } from "./index.js";
@@ -65,6 +66,20 @@ describe("training an adapter", () => {
       return nodesOf(graph.outputs.values()).filter(({ op }) => op.name === "matmul").length;
     };
     expect(await products(true)).toBeLessThan(await products(false));
+  });
+
+  it("computes neither the sum of both weights nor a gradient of the frozen one", async () => {
+    const model = tiny();
+    const optimizer = new AdamW(lora(model, { rank: 2, targets: ["cAttn"] }), { flat: false });
+    const program = compile(({ ids, labels }) => optimizer.update(model.loss(ids, labels), { learningRate: 0.1 }), signature, {
+      engine,
+    });
+    const { graph } = await program.capture(batch);
+    const wide = nodesOf(graph.outputs.values()).filter(
+      ({ op, outputs: [made] }) => op.name !== "variable" && ["8,24", "24,8"].includes(String(made?.shape)),
+    );
+    // The input's gradient may turn the weight round.
+    expect(wide.filter(({ op }) => op.name !== "transpose")).toEqual([]);
   });
 
   it("stacks, and gives back to training only what the last adapter lets go", async () => {
@@ -132,6 +147,17 @@ describe("targets", () => {
         "h.0.mlp.cFc",
         "h.1.mlp.cFc",
       ]);
+  });
+
+  it("of a masked language model know the output that is tied to its embedding", async () => {
+    const backbone = new Bert({ vocabSize: 11, hiddenSize: 8, intermediateSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 });
+    const masked = new MaskedLM(backbone).initialize(1);
+    const adapter = lora(masked, { targets: ["wordEmbeddings"] });
+    await expect(adapter.merge(engine)).rejects.toThrow(/wordEmbeddings shares its weight/);
+    adapter.detach();
+    const [output] = lora(masked, { targets: ["cls.predictions.decoder"] }).targets;
+    expect([output?.target.path, output?.target.module]).toEqual(["decoder", backbone.tokenEmbeddings]);
+    expect(pathsOf(masked, { targets: "all-linear" })).not.toContain("decoder");
   });
 
   it("that match nothing are refused, with what there is", () => {

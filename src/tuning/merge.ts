@@ -4,14 +4,16 @@ import type { Engine } from "../engine/engine.js";
 import type { HostArray } from "../graph/host-array.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { Variable, VariableHome } from "../graph/variable.js";
-import type { EffectiveValues, WeightedModule } from "../nn/parametrization.js";
+import { type EffectiveValues, usesOf, type WeightedModule } from "../nn/parametrization.js";
 import { compile } from "../program/compile.js";
 import type { Adaptation } from "./adapter.js";
 
 export type Merge = (values: EffectiveValues) => EffectiveValues;
 
-/** How an adaptation becomes part of its module, if it can. */
-export function mergeOf(adaptation: Adaptation): Merge | undefined {
+/** How an adaptation becomes part of its module, if it can: not where the weight has another use that it leaves as it is. */
+export function mergeOf(module: WeightedModule, adaptation: Adaptation): Merge | undefined {
+  const standsAround = (["map", "lookup"] as const).filter((use) => adaptation[use]);
+  if (standsAround.length > 0 && [...usesOf(module)].some((use) => !standsAround.includes(use))) return undefined;
   if (adaptation.merged) return adaptation.merged.bind(adaptation);
   if (adaptation.map || adaptation.lookup) return undefined;
   return ({ weight, bias }) => ({

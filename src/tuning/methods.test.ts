@@ -5,13 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { referenceEngine } from "../engine/reference/engine.js";
-import { toNumbers } from "../graph/index.js";
+import { type Tensor, toNumbers } from "../graph/index.js";
 import { GPT2 } from "../models/decoders/gpt2.js";
-import { Linear } from "../nn/linear.js";
+import { Embedding, Linear } from "../nn/linear.js";
+import { linearLogits } from "../nn/linear-cross-entropy.js";
 import { Module } from "../nn/module.js";
 import { AdamW } from "../optim/adamw.js";
 import { compile } from "../program/compile.js";
-import { applyTuning, bitfit, ia3, loadAdapter, type TuningSettings, tuningMethods } from "./index.js";
+import { applyTuning, bitfit, ia3, loadAdapter, lora, type TuningSettings, tuningMethods } from "./index.js";
 import { signature, valuesOf } from "./testing/peft-cases.js";
 
 const engine = referenceEngine();
@@ -95,6 +96,19 @@ it("BitFit trains every bias, and (IA)3 keys, values and feed-forward blocks", (
     [...tiny().parameters().keys()].filter((path) => path.endsWith("bias")).map((path) => path.replace(/\.bias$/, "")),
   );
   expect([...ia3(tiny()).sites.keys()]).toEqual(["h.0.attn.cAttn", "h.0.mlp.cProj"]);
+});
+
+it("a weight that a program uses in two ways takes no change of one of them, whatever its model says", async () => {
+  class Tied extends Module {
+    readonly table = new Embedding(5, 4);
+    forward(ids: Tensor): Tensor {
+      return linearLogits(this.table.forward(ids), this.table);
+    }
+  }
+  const tied = new Tied();
+  const adapter = lora(tied, { targets: "table" });
+  compile(({ ids }) => ({ y: tied.forward(ids) }), { ids: signature.ids }, { engine });
+  await expect(adapter.merge(engine)).rejects.toThrow(/table shares its weight with another layer/);
 });
 
 it("refuse models that they cannot tune", () => {

@@ -3,7 +3,6 @@
 import * as z from "zod";
 import { toCheckpointName } from "../checkpoint/names.js";
 import { ArgumentError } from "../errors.js";
-import { CausalLM } from "../models/causal-lm.js";
 import { Model } from "../models/model.js";
 import { Conv2d } from "../nn/conv.js";
 import { Conv1D, Embedding, Linear } from "../nn/linear.js";
@@ -75,17 +74,12 @@ const listed = (possible: readonly Target[]): string =>
 
 /** What makes scores of hidden states: it is the model's last layer, and "all-linear" leaves it alone, as PEFT does. */
 export const isOutputLayer = (path: string): boolean =>
-  /^(lmHead|embedOut|output|classifier|score|qaOutputs)$/.test(path) || /^cls\./.test(path);
+  /^(lmHead|embedOut|output|decoder|classifier|score|qaOutputs)$/.test(path);
 
-/** The output layer of a language model that has none of its own: the embedding once more. */
+/** The output layer of a model that has none of its own: the embedding once more. */
 function tiedOutput(model: Module): Target | undefined {
-  if (!(model instanceof CausalLM)) return undefined;
-  const modules = [...model.modules()];
-  const rowsAre = (module: Linear | Embedding) => module.weight.shape[0] === model.vocabSize;
-  if (modules.some(([path, module]) => module instanceof Linear && !path.includes(".") && rowsAre(module))) return undefined;
-  const embedding = modules.find(([, module]) => module instanceof Embedding && rowsAre(module))?.[1] as Embedding | undefined;
-  const path = model.modelType === "gpt_neox" ? "embedOut" : "lmHead";
-  return embedding && { path, name: toCheckpointName(path), module: embedding, use: "map", tied: true };
+  const output = model instanceof Model ? model.tiedOutput : undefined;
+  return output && { path: output.path, name: output.name, module: output.embedding, use: "map", tied: true };
 }
 
 const nameInPython = (model: Module, path: string): string =>

@@ -1,5 +1,6 @@
 /** The tokens behind masks: an encoder and an output tied to its embedding (Devlin et al. 2019, "BERT", section 3.1). */
 
+import { toCheckpointName } from "../../checkpoint/names.js";
 import type { Tensor } from "../../graph/tensor.js";
 import { Parameter } from "../../graph/variable.js";
 import { type ActivationName, activations } from "../../nn/feed-forward.js";
@@ -8,7 +9,7 @@ import { Linear } from "../../nn/linear.js";
 import { linearLogits, logitsLosses } from "../../nn/linear-cross-entropy.js";
 import { LayerNorm } from "../../nn/norm.js";
 import { type Encoder, type EncoderInputs, encoderInputs } from "../encoder.js";
-import { defineModelKind, Model } from "../model.js";
+import { defineModelKind, Model, type TiedOutput } from "../model.js";
 
 export interface MaskedLMOptions {
   /** Default "gelu". */
@@ -78,6 +79,11 @@ export class MaskedLM extends Model {
     const [first, ...rest] = path.split(".");
     if (first === "backbone") return `${prefix}.${this.backbone.checkpointPath(rest.join("."))}`;
     return maskedLMPaths[path] ?? path;
+  }
+
+  override get tiedOutput(): TiedOutput {
+    const name = this.checkpointPath("outputBias").replace(/bias$/, "decoder");
+    return { embedding: this.backbone.tokenEmbeddings, path: "decoder", name: toCheckpointName(name) };
   }
 
   override get checkpointMatch() {
