@@ -4,6 +4,7 @@ import {
   allocate,
   bytesPerElement,
   checkArray,
+  checkNumber,
   type DType,
   decode,
   dtypes,
@@ -19,6 +20,7 @@ import {
   toFloat16Bits,
   view,
 } from "./dtype.js";
+import { fromNumbers } from "./host-array.js";
 
 const everyPattern = Array.from({ length: 2 ** 16 }, (_, bits) => bits);
 
@@ -198,5 +200,26 @@ describe("element types", () => {
     expect(() => checkArray("float32", new Float64Array(1), "The input 'x'")).toThrow(
       /The input 'x' is float32, which is held in a Float32Array, but a Float64Array was given/,
     );
+  });
+});
+
+describe("numbers", () => {
+  it.each<[DType, readonly number[], readonly number[]]>([
+    ["uint8", [0, 255], [-1, 256, 0.5, Number.NaN]],
+    ["int8", [-128, 127], [-129, 128, Number.POSITIVE_INFINITY]],
+    ["int32", [-(2 ** 31), 2 ** 31 - 1], [2 ** 31, 1e-9]],
+    ["uint64", [0, 2 ** 53], [-1, 2 ** 65]],
+    ["bool", [0, 1], [2, 0.5, Number.NaN]],
+    ["float16", [65504, 1e-30, Number.NaN, Number.NEGATIVE_INFINITY], [65536, -1e6]],
+    ["bfloat16", [3e38, 0.1], [1e39]],
+    ["float64", [1e300, Number.NaN], []],
+  ])("that %s holds are taken, others are not", (dtype, held, refused) => {
+    for (const value of held) expect(() => checkNumber(dtype, value)).not.toThrow();
+    for (const value of refused) expect(() => checkNumber(dtype, value)).toThrow(expect.objectContaining({ code: "DTYPE" }));
+  });
+
+  it("of host arrays are checked when they are to be integers", () => {
+    expect(() => fromNumbers("int32", [2], [1, 2.5])).toThrow(/An element of a host array \(2.5\) cannot be stored as int32/);
+    expect(() => fromNumbers("uint8", [1], [-1])).toThrow(expect.objectContaining({ code: "DTYPE" }));
   });
 });

@@ -193,12 +193,17 @@ function numberProblem(dtype: DType, value: number): string | undefined {
   return value < least || value > most ? `the type holds ${least} to ${most}` : undefined;
 }
 
-/** Encodes numbers as `dtype`. Integers outside ±2^53 cannot pass through numbers. */
+const leastBig = -(2n ** 63n);
+
+/** Encodes numbers as `dtype`; what an integer type cannot hold becomes another number. Integers outside ±2^53 cannot pass through numbers. */
 export function encode<D extends DType>(dtype: D, values: ArrayLike<number>): DTypeArrays[D] {
   const out = allocate(dtype as DType, values.length);
   if (dtype === "int64" || dtype === "uint64") {
     const big = out as BigInt64Array;
-    for (let i = 0; i < values.length; i++) big[i] = BigInt(Math.trunc(values[i] as number));
+    for (let i = 0; i < values.length; i++) {
+      const value = Math.trunc(values[i] as number);
+      big[i] = Number.isFinite(value) ? BigInt(value) : leastBig; // as processors do
+    }
   } else {
     const bits = dtype === "float16" ? toFloat16Bits : dtype === "bfloat16" ? toBfloat16Bits : undefined;
     const numbers = out as Float64Array;

@@ -1,7 +1,7 @@
 /** Data in the memory of JavaScript: what programs are fed with and what they return. */
 
 import { ShapeError } from "../errors.js";
-import { checkArray, type DType, type DTypeArrays, decode, encode, type TypedArray } from "./dtype.js";
+import { checkArray, checkNumber, type DType, type DTypeArrays, decode, encode, isInteger, type TypedArray } from "./dtype.js";
 
 /** A dense row-major array. Programs return these; a caller may build one as a plain object literal too. */
 export interface HostArray<D extends DType = DType> {
@@ -22,8 +22,10 @@ export function hostArray<D extends DType>(dtype: D, shape: readonly number[], d
   return { dtype, shape: [...shape], data };
 }
 
-/** The same from plain numbers. */
+/** The same from plain numbers. Throws a DTypeError for what an integer type cannot hold; floats round. */
 export function fromNumbers<D extends DType>(dtype: D, shape: readonly number[], values: ArrayLike<number>): HostArray<D> {
+  if (isInteger(dtype))
+    for (let i = 0; i < values.length; i++) checkNumber(dtype, values[i] as number, "An element of a host array");
   return hostArray(dtype, shape, encode(dtype, values));
 }
 

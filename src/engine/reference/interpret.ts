@@ -5,9 +5,9 @@
 
 import { ShapeError, TsumikiError } from "../../errors.js";
 import { type Atom, formatShape, type Shape } from "../../graph/dim.js";
-import { type DType, isFloat, roundTo } from "../../graph/dtype.js";
+import { type DType, encode, isFloat, roundTo } from "../../graph/dtype.js";
 import { countUses, type Graph, nodesOf } from "../../graph/graph.js";
-import { elementCount, fromNumbers, type HostArray, toNumbers } from "../../graph/host-array.js";
+import { elementCount, type HostArray, hostArray, toNumbers } from "../../graph/host-array.js";
 import { constantValue } from "../../graph/leaves.js";
 import type { ReferenceArray, ReferenceContext } from "../../graph/op.js";
 import { checkRequirements } from "../../graph/size-requirement.js";
@@ -65,7 +65,7 @@ export function evaluate(
 
 const exactDType = (dtype: DType, exact: boolean): DType => (exact && isFloat(dtype) ? "float64" : dtype);
 
-const toHostArray = ({ shape, data }: ReferenceArray, dtype: DType): HostArray => fromNumbers(dtype, shape, data);
+const toHostArray = ({ shape, data }: ReferenceArray, dtype: DType): HostArray => hostArray(dtype, shape, encode(dtype, data));
 
 function checkInput(name: string, tensor: Tensor, array: HostArray, exact: boolean): void {
   if (array.dtype !== tensor.dtype && array.dtype !== exactDType(tensor.dtype, exact))

@@ -7,6 +7,7 @@ import type { Tensor } from "../tensor.js";
 const castOp = defineOp<{ readonly dtype: DType }>({
   name: "cast",
   arity: 1,
+  traits: { elementwise: true },
   dtype: (_, { dtype }) => dtype,
   shape: ([x]) => x.shape,
   vjp: ({ inputs: [x], gradients: [dy], attributes: { dtype } }) => [isFloat(dtype) ? cast(dy, x.dtype) : undefined],

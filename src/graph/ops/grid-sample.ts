@@ -57,8 +57,9 @@ export function gridSample(
       cast(clampPlace(column, sizes[0]), "int64"),
     );
     const found = gather(elements, add(index, first));
-    const share = where(inside, weight ?? 1, 0);
-    return mul(found, unsqueeze(cast(share, x.dtype), -1));
+    // A choice, not a weight of 0: what lies outside is not even NaN.
+    const seen = padding === "zeros" ? where(unsqueeze(inside, -1), found, 0) : found;
+    return weight ? mul(seen, unsqueeze(where(inside, weight, 0), -1)) : seen;
   };
   if (mode === "nearest") return channelsFirst(read(round(atX), round(atY)));
 

@@ -1,4 +1,4 @@
-/** Elements of an axis in order. Equal ones keep theirs. */
+/** Elements of an axis in order. Equal ones keep theirs, but on OpenVINO. */
 
 import { normalizeAxis } from "../dim.js";
 import type { Tensor } from "../tensor.js";
