@@ -3,7 +3,7 @@
 import { type Graph, nodesOf } from "../src/graph/graph.js";
 import { elementCount } from "../src/graph/host-array.js";
 import { type EngineName, engineMemory, lowered, stepGraph } from "../src/inspect/index.js";
-import { attentionBlocks } from "../src/nn/blockwise-attention.js";
+import { attentionBlocks } from "../src/nn/attention-blocks.js";
 import { movedBytes } from "./moved-bytes.js";
 import { makeModel } from "./peers/tsumiki-step.js";
 import { type LlamaWorkload, llamaParameterCount, type MatmulShape, matmulFlops, withGradients } from "./workloads.js";
@@ -85,7 +85,7 @@ interface Meeting {
 /** All that there are, by size; where these are many, a few of them, counted for as many FLOPs as all have. */
 function measuredMeetings({ context, window }: LlamaWorkload): readonly Meeting[] {
   const counts = new Map<string, Meeting>();
-  for (const { start, end, keys: stretches } of attentionBlocks(context, window))
+  for (const { start, end, keys: stretches } of attentionBlocks(context, context, { causal: true, window }))
     for (const stretch of stretches) {
       const [queries, keys] = [end - start, stretch.end - stretch.start];
       const { count } = counts.get(`${queries} × ${keys}`) ?? { count: 0 };

@@ -41,7 +41,10 @@ export function trainingActivations(config: HuggingFaceConfig, geometry: Decoder
 /** The most bytes alive at once while a model reads `context` tokens, its cache not counted, in float32. */
 export function prefillActivations(config: HuggingFaceConfig, geometry: DecoderGeometry, sizes: Sizes): number {
   const shallow = withLayers(config, Math.min(geometry.layers, 2));
-  const graph = traced(shallow, sizes, { training: false }, (model, ids) => ({ logits: model.nextTokenLogits(ids) }));
+  // Prompts are read by a program for all sizes, whose attention is whole: so it is counted.
+  const graph = traced(shallow, sizes, { training: false, fetch: ["**.weights"] }, (model, ids) => ({
+    logits: model.nextTokenLogits(ids),
+  }));
   return liveBytes(optimize(graph), { kept: new Set(), unknownSize: expertRows(geometry, sizes) }).peak;
 }
 
@@ -63,13 +66,13 @@ const expertRows = ({ experts, expertsPerToken }: DecoderGeometry, { batch, cont
 function traced(
   config: HuggingFaceConfig,
   { batch, context }: Sizes,
-  { training }: { readonly training: boolean },
+  { training, fetch = [] }: { readonly training: boolean; readonly fetch?: readonly string[] },
   outputs: (model: CausalLM, ids: Tensor, labels: Tensor) => Readonly<Record<string, Tensor>>,
 ): Graph {
   const model = modelFromConfig(config, undefined, "causal-lm");
   const ids = input("ids", "int32", [batch, context]);
   const labels = input("labels", "int32", [batch, context]);
-  const { result } = runTrace({ training, fetch: [] }, () => outputs(model, ids, labels));
+  const { result } = runTrace({ training, fetch }, () => outputs(model, ids, labels));
   return {
     inputs: new Map([
       ["ids", ids],

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { crossEntropy, grad, type HostArray, hostArray, type Parameter, type Tensor } from "../graph/index.js";
 import { namedRandom } from "../graph/random.js";
-import { BLOCK } from "../nn/blockwise-attention.js";
+import { BLOCK } from "../nn/attention-blocks.js";
 import { bool, compile, int32 } from "../program/index.js";
 import type { CausalLM } from "./causal-lm.js";
 import { GPT2 } from "./decoders/gpt2.js";

@@ -16,7 +16,7 @@ import {
   unsqueeze,
 } from "../graph/index.js";
 import { namedRandom } from "../graph/random.js";
-import { BLOCK } from "../nn/blockwise-attention.js";
+import { BLOCK } from "../nn/attention-blocks.js";
 import { compile, int32 } from "../program/index.js";
 import { trainTokenizer } from "../tokenizer/index.js";
 import type { CausalLM } from "./causal-lm.js";

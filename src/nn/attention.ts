@@ -1,31 +1,27 @@
 /** Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), for training, prefill and decoding alike. */
 
 import { ArgumentError, ShapeError } from "../errors.js";
-import { type Dim, divideExactly, formatShape, isStaticShape, mulDims, subDims } from "../graph/dim.js";
-import { add } from "../graph/ops/arithmetic.js";
-import { broadcastTo } from "../graph/ops/broadcasting.js";
-import { matmul } from "../graph/ops/matmul.js";
+import { type Dim, divideExactly, formatShape, isStaticShape, mulDims, sameDim, subDims } from "../graph/dim.js";
 import { reshape, transpose } from "../graph/ops/shape.js";
-import { concat, slice } from "../graph/ops/shape-slice.js";
-import { softmax } from "../graph/ops/softmax.js";
 import type { Tensor } from "../graph/tensor.js";
-import { isFetched, isTraining, named } from "../graph/trace.js";
-import { alibiBias } from "./alibi.js";
-import { BLOCK, blockwiseAttention } from "./blockwise-attention.js";
-import { dropout } from "./dropout.js";
-import { type Mask, masked } from "./mask.js";
-import { softCapped } from "./soft-cap.js";
+import { isFetched } from "../graph/trace.js";
+import { BLOCK } from "./attention-blocks.js";
+import { blockwiseAttention } from "./blockwise-attention.js";
+import { keptInTraining } from "./dropout.js";
+import { lookaheadOf, type Mask } from "./mask.js";
+import { groupedOperand } from "./score-operand.js";
+import { type Attention, wholeAttention } from "./whole-attention.js";
 
 export { causal, type Mask } from "./mask.js";
 
 /** Keys and values of earlier calls, kept for one layer. */
 export interface LayerCache {
-  /** Adds the new keys and values [batch, kvHeads, seq, headDim] and returns all there are so far. */
+  /** Adds the new keys and values [batch, kvHeads, seq, headDim] and returns all there are so far. Values may have a width of their own. */
   append(keys: Tensor, values: Tensor): { readonly keys: Tensor; readonly values: Tensor };
 }
 
 export interface AttendOptions {
-  readonly mask?: Mask;
+  readonly mask?: Mask | undefined;
   readonly cache?: LayerCache | undefined;
   /** Factor on the scores. Default 1/√headDim, which keeps their variance at 1 when queries and keys have variance 1. */
   readonly scale?: number;
@@ -33,12 +29,15 @@ export interface AttendOptions {
   readonly dropout?: number;
   /** Scores are bent into (−cap, cap) by cap·tanh(score/cap) (Bello et al. 2017; Gemma 2). Default: not at all. */
   readonly softCap?: number | undefined;
-  /** ALiBi: what each query head subtracts from its scores for each position of distance. Default: nothing. */
-  readonly slopes?: readonly number[];
-  /** Added to the scores, [heads or 1, seq or 1, keys]: relative positions that are learned, for example. Default: nothing. */
-  readonly bias?: Tensor;
+  /** ALiBi: what each query head subtracts from its scores for each position of distance, in either direction. Default: nothing. */
+  readonly slopes?: readonly number[] | undefined;
+  /**
+   * Added to the scores; broadcasts to [batch, heads, seq, keys] and gets gradients: relative positions that are learned, for example.
+   * Default: nothing.
+   */
+  readonly bias?: Tensor | undefined;
   /** A learned score [heads] of nothing at all, so that a head may look at no key (Agarwal et al. 2025, "gpt-oss"). Default: none. */
-  readonly sinkScores?: Tensor;
+  readonly sinkScores?: Tensor | undefined;
 }
 
 /** x [batch, seq, heads · headDim] → [batch, heads, seq, headDim] */
@@ -55,50 +54,59 @@ export function mergeHeads(x: Tensor): Tensor {
 
 /**
  * softmax(q·kᵀ·scale + mask)·v. Queries may have more heads than keys and values: each key head then serves a group of
- * query heads (Ainslie et al. 2023). Queries are the last positions of the keys.
+ * query heads (Ainslie et al. 2023). Queries are the last positions of the keys; where nothing counts places (no `causal`, no window)
+ * they may as well be positions of another sequence. A query that may see no key gets zeros, and nothing flows back from it.
  *
- * The attention weights can be fetched as `weights` [batch, heads, seq, keys] of the calling module.
+ * Long sequences whose sizes are known while tracing go by blocks of queries, in training or not: neither scores nor weights exist whole.
+ * The attention weights can be fetched as `weights` [batch, heads, seq, keys] of the calling module; then they do.
  *
  * @param q [batch, heads, seq, headDim]
  * @param k [batch, kvHeads, keys, headDim]
- * @param v [batch, kvHeads, keys, headDim]
- * @returns [batch, heads, seq, headDim]
+ * @param v [batch, kvHeads, keys, valueDim]
+ * @returns [batch, heads, seq, valueDim]
  */
 export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions = {}): Tensor {
-  const { mask = {}, cache, dropout: dropped = 0, softCap, slopes, bias, sinkScores } = options;
+  const attention = attentionOf(q, k, v, options);
+  return isFetched("weights") || !isLong(attention) ? wholeAttention(attention) : blockwiseAttention(attention);
+}
+
+/** What the forms of attention start from: checked, with all defaults. */
+export function attentionOf(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Attention {
+  const { mask = {}, cache, dropout = 0, softCap, slopes, bias, sinkScores } = options;
   const { keys, values } = cache ? cache.append(k, v) : { keys: k, values: v };
-  const [batch, heads, seq, headDim] = dims4(q);
+  const [batch, heads, queryCount, headDim] = dims4(q);
   const [, kvHeads, keyCount] = dims4(keys);
+  const [, valueHeads, valueCount] = dims4(values);
   const group = divideExactly(heads, kvHeads);
   if (group === undefined)
     throw new ShapeError(`attend: ${String(heads)} query heads cannot share ${String(kvHeads)} key heads evenly.`);
+  if (!sameDim(valueHeads, kvHeads) || !sameDim(valueCount, keyCount))
+    throw new ShapeError(
+      `attend: values ${formatShape(values.shape)} need as many heads and positions as keys ${formatShape(keys.shape)}.`,
+    );
   if (slopes && slopes.length !== heads)
     throw new ArgumentError(`attend: ${slopes.length} slopes were given for ${String(heads)} heads.`);
-  const scale = options.scale ?? 1 / Math.sqrt(headDim as number);
 
-  // In training the sizes are known: blocks can leave out what no query sees and forget the weights until the backward pass.
-  const whole = isFetched("weights") || dropped > 0 || bias !== undefined || sinkScores !== undefined || (mask.sinks ?? 0) > 0;
-  if (isTraining() && !whole && mask.causal && isStaticShape(q.shape) && seq === keyCount && (seq as number) > BLOCK)
-    return blockwiseAttention(q, keys, values, { mask, scale, softCap, slopes });
-
-  const grouped = reshape(q, [batch, kvHeads, group, seq, headDim]);
-  const perGroup = (x: Tensor) => reshape(x, [batch, kvHeads, 1, keyCount, headDim]);
-  let scores = matmul(grouped, perGroup(keys), { transposeB: true, scale }); // [batch, kvHeads, group, seq, keys]
-  if (softCap !== undefined) scores = softCapped(scores, softCap);
-  if (slopes) scores = add(scores, alibiBias(slopes, kvHeads as number, keyCount));
-  if (bias) scores = add(scores, bias.size(0) === 1 ? bias : reshape(bias, [kvHeads, group, bias.size(1), keyCount]));
-  scores = masked(scores, mask, { firstQuery: subDims(keyCount, seq), queries: seq, firstKey: 0, keys: keyCount });
-  const weights = sinkScores ? softmaxBesideSink(scores, sinkScores) : softmax(scores);
-  named("weights", reshape(weights, [batch, heads, seq, keyCount]));
-  const mixed = matmul(dropout(weights, dropped, "weights"), perGroup(values));
-  return reshape(mixed, [batch, heads, seq, headDim]);
+  const sizes = { batch, kvHeads, group, heads, queries: queryCount, keys: keyCount };
+  return {
+    ...{ q, keys, values, sizes, softCap, slopes, sinkScores, dropout },
+    offset: subDims(keyCount, queryCount),
+    scale: options.scale ?? 1 / Math.sqrt(headDim as number),
+    mask: mask.visible ? { ...mask, visible: groupedOperand(mask.visible, sizes, "the visibility") } : mask,
+    bias: bias && groupedOperand(bias, sizes, "the bias"),
+    keep: keptInTraining([batch, heads, queryCount, keyCount], dropout, "weights"),
+  };
 }
 
-/** softmax over the keys and one more place, whose weight is then left out. */
-function softmaxBesideSink(scores: Tensor, sinkScores: Tensor): Tensor {
-  const [batch, kvHeads, group, seq, keys] = scores.shape as unknown as readonly [Dim, Dim, Dim, Dim, Dim];
-  const sink = broadcastTo(reshape(sinkScores, [1, kvHeads, group, 1, 1]), [batch, kvHeads, group, seq, 1]);
-  return slice(softmax(concat([scores, sink], 4)), 4, 0, keys);
+/**
+ * Whether blocks pay: they can leave out keys that no query sees, and forget the weights until the backward pass. Without a bound on the
+ * keys a block only saves memory, and short rows are as fast whole.
+ */
+function isLong({ q, keys, mask, sizes }: Attention): boolean {
+  if (!isStaticShape(q.shape) || !isStaticShape(keys.shape)) return false;
+  const [queryCount, keyCount] = [sizes.queries as number, sizes.keys as number];
+  const bounded = lookaheadOf(mask) < Number.POSITIVE_INFINITY || mask.window !== undefined;
+  return queryCount > BLOCK && keyCount > (bounded ? 0 : 2 * BLOCK);
 }
 
 function dims4(x: Tensor): readonly [Dim, Dim, Dim, Dim] {

@@ -127,7 +127,7 @@ export function logitsLosses(hidden: Tensor, logitsOf: LogitsOf, labels: Tensor,
   const rows = hidden.shape.slice(0, -1).every(isStatic)
     ? labels.shape.reduce<number>((count, size) => count * (size as number), 1)
     : 0;
-  if (isTraining() && rows > 0) {
+  if (rows > 0) {
     const flat = reshape(hidden, [rows, hidden.size(-1)]);
     return chunkedLosses(flat, headOf(flat, logitsOf), reshape(labels, [rows]), rows, zLoss);
   }
@@ -223,8 +223,9 @@ function chunkedLosses(hidden: Tensor, head: Head, labels: Tensor, rows: number,
     (...[h]: readonly Tensor[]) => {
       for (let start = 0; start < rows; start += ROWS) {
         const part = (x: Tensor) => slice(x, 0, start, Math.min(rows, start + ROWS));
-        // An engine may else keep the logits of every chunk until it comes to their gradients.
-        const before = [losses, hiddenGradients, ...awaited].flatMap((made) => made.slice(-1));
+        // An engine may else keep the logits of every chunk until it comes to their gradients. Where nothing is trained none are made.
+        const made = isTraining() ? [losses, hiddenGradients, ...awaited] : [losses];
+        const before = made.flatMap((each) => each.slice(-1));
         const hiddenPart = barrier(part(h as Tensor), ...before);
         const [target, weightOfRow] = [part(targets), part(shareColumn)];
         const uncapped = head.logits(hiddenPart); // [chunk, vocab]

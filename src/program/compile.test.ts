@@ -3,7 +3,7 @@ import type { Engine } from "../engine/engine.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { referenceEngine } from "../engine/reference/engine.js";
 import { add, crossEntropy, isTraining, mean, mul, named, type ResultArray, sum, type Tensor, Variable } from "../graph/index.js";
-import { BLOCK } from "../nn/blockwise-attention.js";
+import { BLOCK } from "../nn/attention-blocks.js";
 import { attend, causal, Linear, Module, mergeHeads, splitHeads } from "../nn/index.js";
 import { AdamW } from "../optim/adamw.js";
 import { compile } from "./compile.js";
