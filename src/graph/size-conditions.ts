@@ -26,12 +26,16 @@ export function openRequirements(node: Node): readonly SizeRequirement[] {
 }
 
 /** Whether the data decides if the results of a node have the shapes that they should have. */
-export const dependsOnData = (node: Node): boolean =>
-  openRequirements(node).some(({ nonNegative }) => computedAtoms(nonNegative).length > 0);
+export const dependsOnData = (node: Node): boolean => openRequirements(node).some(isOfData);
+
+const isOfData = ({ nonNegative }: SizeRequirement): boolean => computedAtoms(nonNegative).length > 0;
 
 const conditionsOfGraphs = new WeakMap<Graph, readonly Condition[]>();
 
-/** All conditions on sizes that can be known outside of loops and branches, whose bodies are included. */
+/**
+ * All conditions on sizes that can be known outside of loops, whose bodies are included. Branches are not: their condition may be that
+ * something fits. What does not fit there is found when the branch runs (see `writer.ts`).
+ */
 function conditionsOf(graph: Graph): readonly Condition[] {
   const known = conditionsOfGraphs.get(graph);
   if (known) return known;
@@ -46,15 +50,14 @@ function conditionsOf(graph: Graph): readonly Condition[] {
         const isNew = !conditions.some((other) => sameDim(other.nonNegative, nonNegative));
         if (isNew && computedAtoms(nonNegative).every((atom) => outside.has(atom))) conditions.push({ ...requirement, node });
       }
-      for (const body of Object.values(node.attributes)) if (isScanBody(body)) visit([...body.nextCarry, ...body.outputs]);
+      const { body } = node.attributes;
+      if (isScanBody(body)) visit([...body.nextCarry, ...body.outputs]);
     }
   };
   visit(graph.outputs.values());
   conditionsOfGraphs.set(graph, conditions);
   return conditions;
 }
-
-const isOfData = ({ nonNegative }: Condition): boolean => computedAtoms(nonNegative).length > 0;
 
 /** Values that a graph must compute besides, of which each must come out at least 0: sizes that the data decides about. */
 export interface DataCondition {

@@ -9,7 +9,7 @@ import type { HostArray } from "../graph/host-array.js";
 import { constantOp, constantValue } from "../graph/leaves.js";
 import type { OnnxAttribute, OnnxAttributes, OnnxBuilder, OnnxNodeOptions, OnnxSubgraph, OnnxValue } from "../graph/onnx-face.js";
 import type { OnnxFace } from "../graph/op.js";
-import { dependsOnData } from "../graph/size-conditions.js";
+import { dependsOnData, openRequirements } from "../graph/size-conditions.js";
 import type { Attributes, Node, Tensor } from "../graph/tensor.js";
 import {
   type AttributeProto,
@@ -69,6 +69,8 @@ class OnnxWriter {
   /** Path and operator of the node being written: names of ONNX nodes tell a profiler where the time goes. */
   #label = "";
   #inBody = false;
+  /** In a body that is run once or not at all. */
+  #inBranch = false;
 
   constructor(graph: Graph, options: WriteOptions) {
     this.#graph = graph;
@@ -141,8 +143,9 @@ class OnnxWriter {
         used: (index: number) => uses.has(node.outputs[index] as Tensor),
       };
       const written = face(this.#builder, inputs, context);
-      // Sizes that a body finds out nobody can check from outside. An engine would clamp a slice there, but cannot reshape what is left.
-      const checked = this.#inBody && dependsOnData(node);
+      // What a body finds out, and what a branch may rely on, nobody can check from outside. An engine would clamp a slice there, but
+      // cannot reshape what is left.
+      const checked = this.#inBranch ? openRequirements(node).length > 0 : this.#inBody && dependsOnData(node);
       for (const [i, value] of (typeof written === "string" ? [written] : written).entries()) {
         const output = node.outputs[i] as Tensor;
         const dims = checked && context.used(i) ? this.#dims(output.shape) : undefined;
@@ -247,9 +250,10 @@ class OnnxWriter {
   #subgraph({ inputs, outputs }: OnnxSubgraph): GraphProto {
     const outerNodes = this.#nodes;
     const outerLabel = this.#label;
-    const wasInBody = this.#inBody;
+    const [wasInBody, wasInBranch] = [this.#inBody, this.#inBranch];
     this.#nodes = [];
     this.#inBody = true;
+    this.#inBranch = inputs.length === 0;
     // Sizes that the body finds out are its own, and those that its inputs have are read off them.
     const [outerCarriers, outerSizes] = [this.#carriers, this.#sizes];
     const own = new Map(inputs.flatMap(carriersIn));
@@ -277,6 +281,7 @@ class OnnxWriter {
     this.#carriers = outerCarriers;
     this.#sizes = outerSizes;
     this.#inBody = wasInBody;
+    this.#inBranch = wasInBranch;
     return graph;
   }
 

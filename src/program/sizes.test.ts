@@ -5,12 +5,17 @@ import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
 import { referenceEngine } from "../engine/reference/engine.js";
 import {
   add,
+  cond,
   conv1d,
   type Dim,
+  floorDivDims,
   gather,
   greater,
+  greaterEqual,
   maxPool1d,
   nonZero,
+  numberOfElements,
+  or,
   pad,
   scan,
   slice,
@@ -23,7 +28,7 @@ import {
   zeros,
 } from "../graph/index.js";
 import { compile } from "./compile.js";
-import { float32 } from "./signature.js";
+import { bool, float32 } from "./signature.js";
 
 const engines = [
   ["onnxruntime", await onnxRuntimeNode({ threads: 1 })],
@@ -65,6 +70,31 @@ describe.each(engines)("sizes on %s", (_, engine) => {
         scan((_, [row]) => ({ carry: [], outputs: [add(slice(x, 0, 0, 2), row)] }), { carry: [], sequences: [x] }).outputs[0],
     ],
   ];
+  it("may be told by quotients of what could be negative", async () => {
+    const half = (x: Tensor) => floorDivDims(subDims(x.size(0), 3), 2);
+    await using program = compile(({ x }) => ({ z: sum(zeros([half(x)])), y: x }), { x: float32("seq") }, { engine });
+    for (const enough of [3, 4, 7]) expect((await program({ x: ones(enough) })).z.item()).toBe(0);
+    await expect(program({ x: ones(2) })).rejects.toMatchObject({ code: "SHAPE", message: expect.stringContaining("seq = 2") });
+  });
+
+  it("may be what a branch is chosen by", async () => {
+    const rows = (x: Tensor) => numberOfElements([x.size(0)], "int64");
+    await using program = compile(
+      ({ x, sure }) => ({
+        z: cond(
+          or(sure, greaterEqual(rows(x), 3)),
+          () => [sum(slice(x, 0, 0, 3))],
+          () => [sum(x)],
+        )[0],
+      }),
+      { x: float32("seq"), sure: bool() },
+      { engine },
+    );
+    expect((await program({ x: ones(5), sure: 0 })).z.item()).toBe(3);
+    expect((await program({ x: ones(2), sure: 0 })).z.item()).toBe(2);
+    await expect(program({ x: ones(2), sure: 1 })).rejects.toMatchObject({ name: expect.stringMatching(/Error/) });
+  });
+
   it.each(cases)("must have room for %s", async (_, least, make) => {
     await using program = compile(({ x }) => ({ z: sum(make(x)) }), { x: float32("seq") }, { engine });
     for (const enough of [least, least + 2]) await program({ x: ones(enough) });
