@@ -2,8 +2,8 @@
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { ArgumentError, TsumikiError } from "../errors.js";
-import { type Atom, asAtom, atomsOf, type Dim, isStatic, isStaticShape, type Shape, type SymbolicDim } from "../graph/dim.js";
-import { type DType, encode, onnxDType, type TypedArray } from "../graph/dtype.js";
+import { type Atom, asAtom, atomsOf, isStatic, isStaticShape, type Shape, type SymbolicDim } from "../graph/dim.js";
+import { type DType, encode, onnxDType } from "../graph/dtype.js";
 import { countUses, type Graph, nodesOf } from "../graph/graph.js";
 import type { HostArray } from "../graph/host-array.js";
 import { constantOp, constantValue } from "../graph/leaves.js";
@@ -11,34 +11,25 @@ import type { OnnxAttribute, OnnxAttributes, OnnxBuilder, OnnxNodeOptions, OnnxS
 import type { OnnxFace } from "../graph/op.js";
 import { dependsOnData, openRequirements } from "../graph/size-conditions.js";
 import type { Attributes, Node, Tensor } from "../graph/tensor.js";
+import { bytesOf, type ExternalConstant, externalTensor, inlineTensor, renameValues, valueInfo } from "./protos.js";
 import {
   type AttributeProto,
   AttributeProtoSchema,
   AttributeProto_AttributeType as AttributeType,
-  TensorProto_DataLocation as DataLocation,
   type GraphProto,
   GraphProtoSchema,
   ModelProtoSchema,
   type NodeProto,
   NodeProtoSchema,
   type TensorProto,
-  TensorProtoSchema,
   type ValueInfoProto,
-  ValueInfoProtoSchema,
 } from "./schema/onnx_pb.js";
+
+export type { ExternalConstant };
 
 /** The version of standard ONNX that the operators' faces are written for, and the file format that goes with it. */
 const OPSET = 21;
 const IR_VERSION = 10n;
-
-/** A constant whose bytes lie in a file: `offset` and `length` in bytes. */
-export interface ExternalConstant {
-  readonly location: string;
-  readonly offset: number;
-  readonly length: number;
-  /** What its elements are there, where they are converted when the model is loaded. Default: what the graph has. */
-  readonly dtype?: DType;
-}
 
 export interface WriteOptions {
   /** Faces to use instead of the operators' own, by operator name. */
@@ -369,47 +360,3 @@ const carriersIn = (tensor: Tensor): readonly (readonly [Atom, Carrier])[] =>
     const atom = asAtom(dim);
     return atom && !atom.quotient ? [[atom, { tensor, axis }] as const] : [];
   });
-
-/** Renames values in nodes, and in the bodies of nodes, which see outer values by name. */
-function renameValues(nodes: readonly NodeProto[], names: ReadonlyMap<string, string>): void {
-  const renamed = (value: string) => names.get(value) ?? value;
-  for (const node of nodes) {
-    node.input = node.input.map(renamed);
-    node.output = node.output.map(renamed);
-    for (const { g } of node.attribute) if (g) renameValues(g.node, names);
-  }
-}
-
-const bytesOf = (data: TypedArray): Uint8Array<ArrayBuffer> =>
-  new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
-
-const inlineTensor = (name: string, { dtype, shape, data }: HostArray): TensorProto =>
-  create(TensorProtoSchema, { name, dataType: onnxDType(dtype), dims: shape.map(BigInt), rawData: bytesOf(data) });
-
-function externalTensor(name: string, dtype: DType, shape: Shape, { location, offset, length }: ExternalConstant): TensorProto {
-  return create(TensorProtoSchema, {
-    name,
-    dataType: onnxDType(dtype),
-    dims: (shape as readonly number[]).map(BigInt),
-    dataLocation: DataLocation.EXTERNAL,
-    externalData: Object.entries({ location, offset, length }).map(([key, value]) => ({ key, value: String(value) })),
-  });
-}
-
-/** Sizes that are not plain symbols are left open: ONNX has no arithmetic on dimension names. */
-function valueInfo(name: string, { dtype, shape }: { readonly dtype: DType; readonly shape: Shape }): ValueInfoProto {
-  const dim = (size: Dim) =>
-    isStatic(size)
-      ? { value: { case: "dimValue" as const, value: BigInt(size) } }
-      : { value: { case: "dimParam" as const, value: paramName(size) } };
-  return create(ValueInfoProtoSchema, {
-    name,
-    type: { value: { case: "tensorType", value: { elemType: onnxDType(dtype), shape: { dim: shape.map(dim) } } } },
-  });
-}
-
-/** Equal sizes get equal names; different atoms of one name are told apart by their ids. */
-const paramName = (dim: SymbolicDim): string => {
-  const atom = asAtom(dim);
-  return atom ? `${atom.name}_${atom.id}` : `dim_${dim.key}`;
-};
