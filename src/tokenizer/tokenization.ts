@@ -4,6 +4,7 @@ import { ArgumentError } from "../errors.js";
 import { concatenated, type Encoding, type Padding, padded, plainEncoding, type Truncation, truncated } from "./encoding.js";
 import type { TextEncoding } from "./pipeline/encoder.js";
 import { createPostProcessor } from "./pipeline/post-processors.js";
+import { inPoints, inUnits, TextPlaces } from "./text/text-places.js";
 import type { TokenizeOptions, TokenizerConfig, TokenizerInput } from "./tokenizer.js";
 import type { TokenizerJson } from "./tokenizer-json.js";
 
@@ -18,17 +19,14 @@ export function createTokenization(json: TokenizerJson, texts: TextEncoding, { i
 
   const encodingOf = (text: string, sequence: number, splitSpecial: boolean): Encoding => {
     const ids: number[] = [];
+    const tokens: string[] = [];
     const offsets: number[] = [];
-    texts.encodeWithOffsets(text, splitSpecial, (id, start, end) => {
+    texts.encodeWithOffsets(text, splitSpecial, (id, start, end, spelling = idToToken(id) ?? "") => {
       ids.push(id);
+      tokens.push(spelling);
       offsets.push(start, end);
     });
-    return plainEncoding(
-      Int32Array.from(ids),
-      ids.map((id) => idToToken(id) ?? ""),
-      Int32Array.from(offsets),
-      sequence,
-    );
+    return plainEncoding(Int32Array.from(ids), tokens, Int32Array.from(offsets), sequence);
   };
 
   const unpadded = (input: TokenizerInput, options: TokenizeOptions): Encoding => {
@@ -37,9 +35,10 @@ export function createTokenization(json: TokenizerJson, texts: TextEncoding, { i
     let encodings: readonly Encoding[] = given.map((text, i) => encodingOf(text, i, splitSpecialTokens));
     if (truncation)
       encodings = truncatedTogether(encodings, truncation, addSpecialTokens ? processor.addedTokens(given.length > 1) : 0);
-    const processed = processor.process(encodings, addSpecialTokens);
+    const places = given.map((text) => new TextPlaces(text));
+    const processed = processor.process(inPoints(encodings, places), addSpecialTokens);
     const [only] = processed;
-    return only && processed.length === 1 ? only : concatenated(processed);
+    return inUnits(only && processed.length === 1 ? only : concatenated(processed), places);
   };
 
   const pad = (

@@ -5,6 +5,7 @@ import { grown } from "../grown.js";
 import type { TokenizerJson } from "../tokenizer-json.js";
 import { UnknownCharacterError } from "../unknown-character.js";
 import { byteFallback, type SubwordModel, type TokenList, Vocabulary } from "./model.js";
+import { NumberHeap } from "./number-heap.js";
 import { PairMap } from "./pair-map.js";
 
 const none = -1;
@@ -54,7 +55,7 @@ export function bpeModel(model: TokenizerJson["model"]): SubwordModel {
       } else if (inBytes) {
         if (waitingEnd !== none) merger.add(unknown, waitingEnd);
         waitingEnd = none;
-        for (const byte of inBytes) merger.add(byte, end);
+        merger.addBytes(inBytes, at, end);
       } else if (unknown !== none) {
         if (waitingEnd !== none && !fuse) merger.add(unknown, waitingEnd);
         waitingEnd = end;
@@ -123,11 +124,18 @@ class InitialSymbols {
   }
 }
 
+/** Where symbols stand that overlap in the text, as the bytes of a character do. */
+interface Places {
+  readonly starts: number[];
+  readonly ends: number[];
+}
+
 /** Merges the symbols of one word after the other; its arrays are used again. */
 class Merger {
   private length = 0;
   private symbols!: Int32Array;
   private ends!: Int32Array;
+  private places: Places | undefined;
   /** Of a short word: the rank of the merge of each symbol with the next one, and what it makes. */
   private readonly ranks = new Int32Array(shortWord);
   private readonly made = new Int32Array(shortWord);
@@ -149,11 +157,37 @@ class Merger {
   /** @param length about how many symbols will be added */
   begin(length: number): void {
     this.length = 0;
+    this.places = undefined;
     if (length > keptLength) this.allocate(length);
     else if (this.symbols.length > keptLength) this.allocate(64);
   }
 
   add(symbol: number, end: number): void {
+    if (this.places) {
+      this.places.starts.push(this.places.ends.at(-1) as number);
+      this.places.ends.push(end);
+    }
+    this.append(symbol, this.places ? this.length + 1 : end);
+  }
+
+  /** Bytes of one character: each stands for all of it. */
+  addBytes(bytes: readonly number[], start: number, end: number): void {
+    this.places ??= this.numbered();
+    for (const byte of bytes) {
+      this.places.starts.push(start);
+      this.places.ends.push(end);
+      this.append(byte, this.length + 1);
+    }
+  }
+
+  /** From here on symbols end at their number, and where they stand is told apart. */
+  private numbered(): Places {
+    const ends = Array.from(this.ends.subarray(0, this.length));
+    for (let i = 0; i < this.length; i++) this.ends[i] = i + 1;
+    return { starts: ends.map((_, i) => (i === 0 ? 0 : (ends[i - 1] as number))), ends };
+  }
+
+  private append(symbol: number, end: number): void {
     if (this.length === this.symbols.length) {
       this.symbols = grown(this.symbols);
       this.ends = grown(this.ends);
@@ -163,9 +197,15 @@ class Merger {
   }
 
   merge(tokens: TokenList): void {
-    const { symbols, ends } = this;
+    const { symbols, ends, places } = this;
     const count = this.length <= shortWord ? this.mergeShort() : this.mergeLong();
-    for (let i = 0; i < count; i++) tokens.push(symbols[i] as number, ends[i] as number);
+    if (places) {
+      for (let i = 0, from = 0; i < count; i++) {
+        const to = ends[i] as number;
+        tokens.push(symbols[i] as number, places.ends[to - 1] as number, places.starts[from] as number);
+        from = to;
+      }
+    } else for (let i = 0; i < count; i++) tokens.push(symbols[i] as number, ends[i] as number);
   }
 
   /** Looks at all pairs for each merge, and closes the gap. Returns how many symbols are left. */
@@ -251,44 +291,5 @@ class Merger {
     const place = this.merges.find(this.symbols[at] as number, right);
     this.ranks[at] = place < 0 ? noRank : this.merges.rankAt(place);
     this.made[at] = place < 0 ? none : this.merges.idAt(place);
-  }
-}
-
-/** A binary min-heap of numbers. */
-class NumberHeap {
-  private values: Float64Array;
-  private size = 0;
-
-  constructor(capacity: number) {
-    this.values = new Float64Array(Math.max(16, capacity));
-  }
-
-  push(value: number): void {
-    if (this.size === this.values.length) this.values = grown(this.values);
-    const { values } = this;
-    let at = this.size++;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if ((values[parent] as number) <= value) break;
-      values[at] = values[parent] as number;
-      at = parent;
-    }
-    values[at] = value;
-  }
-
-  pop(): number | undefined {
-    if (this.size === 0) return undefined;
-    const { values } = this;
-    const top = values[0];
-    const value = values[--this.size] as number;
-    let at = 0;
-    for (let child = 1; child < this.size; child = 2 * at + 1) {
-      if (child + 1 < this.size && (values[child + 1] as number) < (values[child] as number)) child++;
-      if ((values[child] as number) >= value) break;
-      values[at] = values[child] as number;
-      at = child;
-    }
-    values[at] = value;
-    return top;
   }
 }

@@ -3,18 +3,23 @@
 import { TsumikiError } from "../../errors.js";
 import { grown } from "../grown.js";
 
-/** Tokens as they are found: ids, and where each ends in its piece [UTF-16 units]. */
+/** Tokens as they are found: ids, and where each stands in its piece [UTF-16 units]. */
 export class TokenList {
   length = 0;
   ids = new Int32Array(64);
   ends = new Int32Array(64);
+  /** Several tokens stand for one text where it falls back to bytes. */
+  starts = new Int32Array(64);
 
-  push(id: number, end: number): void {
+  /** @param start default: where the token before ends */
+  push(id: number, end: number, start = this.length === 0 ? 0 : (this.ends[this.length - 1] as number)): void {
     if (this.length === this.ids.length) {
       this.ids = grown(this.ids);
       this.ends = grown(this.ends);
+      this.starts = grown(this.starts);
     }
     this.ids[this.length] = id;
+    this.starts[this.length] = start;
     this.ends[this.length++] = end;
   }
 }
@@ -22,6 +27,8 @@ export class TokenList {
 export interface SubwordModel {
   /** One more than the largest id. */
   readonly size: number;
+  /** A token for unknown text that is shown as that text, as Unigram's is. */
+  readonly spelledId?: number;
   /** Appends the tokens of `piece`, which is not empty. A piece that cannot be encoded at all adds none. */
   encode(piece: string, tokens: TokenList): void;
   tokenToId(token: string): number | undefined;

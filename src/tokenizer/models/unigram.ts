@@ -67,7 +67,7 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
         const text = piece.slice(start, end);
         const whole = vocabulary.ids.get(text);
         const inBytes = whole === undefined ? bytes?.(text) : undefined;
-        if (inBytes) for (const byte of inBytes) tokens.push(byte, end);
+        if (inBytes) for (const byte of inBytes) tokens.push(byte, end, start);
         else tokens.push(whole ?? unknown, end);
       }
       start = end;
@@ -162,6 +162,7 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
 
   return {
     size: vocabulary.size,
+    spelledId: unknown,
     encode,
     nBest: (piece, count) => nBest(lattice(piece), count).map(segmentation),
     sample(piece, { alpha, count, random }) {

@@ -1,6 +1,7 @@
 /** The ways in which pre-tokenizers cut. */
 
 import { TsumikiError } from "../../errors.js";
+import type { Matcher } from "../oniguruma/pattern.js";
 import { characterClass, characterClasses } from "../text/characters.js";
 import type { Cutter } from "./scanners.js";
 
@@ -16,15 +17,6 @@ export function splitBehavior(name: unknown): SplitBehavior {
   );
 }
 
-/** Calls `visit` with the ranges of the matches. */
-type Matcher = (text: string, visit: (start: number, end: number) => void) => void;
-
-export const matcherOf =
-  (pattern: RegExp): Matcher =>
-  (text, visit) => {
-    for (const match of text.matchAll(pattern)) if (match[0] !== "") visit(match.index, match.index + match[0].length);
-  };
-
 /** Every character that has one of the bits is a match of its own. */
 export const characterMatcher =
   (bits: number): Matcher =>
@@ -38,7 +30,7 @@ export const characterMatcher =
     }
   };
 
-/** Cuts around matches; `invert` makes what lies between them the matches. */
+/** Cuts around matches, and at empty ones; `invert` makes what lies between them the matches. */
 export function cutAround(matcher: Matcher, behavior: SplitBehavior, invert = false): Cutter {
   return (text, visit) => {
     const parts: { start: number; end: number; isMatch: boolean }[] = [];
@@ -49,7 +41,7 @@ export function cutAround(matcher: Matcher, behavior: SplitBehavior, invert = fa
       at = end;
     });
     if (at < text.length) parts.push({ start: at, end: text.length, isMatch: invert });
-    for (const { start, end } of joined(parts, behavior)) visit(start, end);
+    for (const { start, end } of joined(parts, behavior)) if (end > start) visit(start, end);
   };
 }
 

@@ -2,9 +2,10 @@
 
 import { TsumikiError } from "../../errors.js";
 import { byteLevelBytes } from "../byte-alphabet.js";
+import { patternOf } from "../oniguruma/pattern.js";
 import { characterOption, countOption, stagesOption, textOption } from "../stage-options.js";
+import { replaceMatches } from "../text/aligned-text.js";
 import type { Stage } from "../tokenizer-json.js";
-import { patternOf } from "./regular-expression.js";
 
 export type Decoder = (tokens: string[]) => string[];
 
@@ -50,9 +51,9 @@ function decoderOf(stage: Stage): Decoder {
       return (tokens) => tokens.map((token) => stripped(token, content, start, stop));
     }
     case "Replace": {
-      const pattern = patternOf(stage.pattern, "g");
+      const pattern = patternOf(stage.pattern);
       const content = textOption(stage, "content");
-      return (tokens) => tokens.map((token) => token.replace(pattern, () => content));
+      return (tokens) => tokens.map((token) => replaceMatches({ text: token, alignment: undefined }, pattern, content).text);
     }
     case "CTC": {
       const pad = textOption(stage, "pad_token", "<pad>");

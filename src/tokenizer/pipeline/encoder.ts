@@ -12,8 +12,11 @@ import { IdList, PieceMemory } from "./memory.js";
 import { type Normalizer, normalizedText } from "./normalizers.js";
 import { createPreTokenizer, preTokenize, slice } from "./pre-tokenizers.js";
 
-/** Calls `visit` with each token: its id and the range of the text that it stands for [UTF-16 units]. */
-export type TokenVisitor = (id: number, start: number, end: number) => void;
+/**
+ * Calls `visit` with each token: its id and the range of the text that it stands for [UTF-16 units]; of added tokens also how they are
+ * spelled there, with the white space that they take with them.
+ */
+export type TokenVisitor = (id: number, start: number, end: number, spelling?: string) => void;
 
 export interface TextEncoding {
   /** @param splitSpecial encodes the spelling of special tokens as text */
@@ -50,13 +53,14 @@ export function createTextEncoding(json: TokenizerJson, model: SubwordModel, nor
   /** Normalizes, cuts and encodes; with `remember`, pieces are looked up and remembered. */
   const encodeSection = (text: string, isFirst: boolean, output: IdList, remember: boolean, splitSpecial: boolean): void => {
     const normalized = normalize({ text, alignment: undefined });
+    const keepsFirst = isFirst && keepsStart(text, normalized);
     for (const { start, end, id } of findNormalizedTokens(normalized.text, splitSpecial)) {
       if (id !== undefined) {
         output.push(id);
         continue;
       }
       const whole = start === 0 && end === normalized.text.length;
-      preTokenize(stages, whole ? normalized : slice(normalized, start, end), isFirst && start === 0, (source, from, to) => {
+      preTokenize(stages, whole ? normalized : slice(normalized, start, end), keepsFirst && start === 0, (source, from, to) => {
         if (remember && pieces.recall(source.text, from, to, output)) return;
         encodePiece(source.text, from, to);
         if (remember) pieces.remember(source.text, from, to, tokens);
@@ -142,28 +146,40 @@ export function createTextEncoding(json: TokenizerJson, model: SubwordModel, nor
     visitPiece: (source: AlignedText, start: number, end: number) => void,
     visitToken: TokenVisitor,
   ): void {
-    inSections(findTokens, whole, splitSpecial, visitToken, (section, isFirst) =>
-      inSections(findNormalizedTokens, normalize(section), splitSpecial, visitToken, (part, isFirstPart) =>
-        preTokenize(stages, part, isFirst && isFirstPart, visitPiece),
-      ),
+    inSections(findTokens, whole, splitSpecial, visitToken, (section, isFirst) => {
+      const normalized = normalize(section);
+      const keepsFirst = isFirst && keepsStart(section.text, normalized);
+      inSections(findNormalizedTokens, normalized, splitSpecial, visitToken, (part, isFirstPart) =>
+        preTokenize(stages, part, keepsFirst && isFirstPart, visitPiece),
+      );
+    });
+  }
+
+  /** Whether the first character of a text is still the first when it is normalized, where a stage wants to know. */
+  function keepsStart(text: string, { alignment }: AlignedText): boolean {
+    if (!json.normalizer || !stages.some(({ looksAtStart }) => looksAtStart)) return true;
+    const starts = alignment?.starts ?? normalize(aligned(text.slice(0, probeLength))).alignment?.starts;
+    return (
+      starts?.[0] === 0 ||
+      (starts?.length === 0 && text.length > probeLength && normalize(aligned(text)).alignment?.starts[0] === 0)
     );
   }
 
   /** The tokens of a piece: those that share a character (bytes of one) have its whole range. */
   function visitTokens({ text, alignment }: AlignedText, visit: TokenVisitor): void {
-    let start = 0;
     for (let i = 0; i < tokens.length; i++) {
-      const end = tokens.ends[i] as number;
-      const from = Math.min(start, end > 0 ? end - 1 : 0); // tokens of one character that fell back to bytes
-      const [first, last] = (alignment && originalRange(alignment, from, Math.max(end, from + 1))) ?? [
-        start,
-        Math.min(end, text.length),
-      ];
-      visit(tokens.ids[i] as number, first, last);
-      start = end;
+      const start = tokens.starts[i] as number;
+      const end = Math.max(tokens.ends[i] as number, start + 1);
+      const [first, last] = (alignment && originalRange(alignment, start, end)) ?? [start, Math.min(end, text.length)];
+      const id = tokens.ids[i] as number;
+      if (id === model.spelledId) visit(id, first, last, text.slice(start, end));
+      else visit(id, first, last);
     }
   }
 }
+
+/** Enough of a text to see what becomes of its beginning. [UTF-16 units] */
+const probeLength = 256;
 
 function inSections(
   find: SectionFinder,
@@ -176,7 +192,7 @@ function inSections(
     if (id === undefined) visitText(slice(source, start, end), start === 0);
     else {
       const range = source.alignment && originalRange(source.alignment, start, end);
-      visitToken(id, range?.[0] ?? start, range?.[1] ?? end);
+      visitToken(id, range?.[0] ?? start, range?.[1] ?? end, source.text.slice(start, end));
     }
   }
 }

@@ -2,13 +2,13 @@
 
 import { TsumikiError } from "../../errors.js";
 import { byteLevelText } from "../byte-alphabet.js";
+import { patternOf } from "../oniguruma/pattern.js";
 import { stagesOption, textOption } from "../stage-options.js";
 import { type AlignedText, replaceCharacters, replaceMatches, TextRewriter } from "../text/aligned-text.js";
-import { characterClass, isCharacter, unknownToNormalizationPattern, whiteSpace } from "../text/characters.js";
-import { graphemes } from "../text/graphemes.js";
+import { characterClass, isCharacter, whiteSpace } from "../text/characters.js";
+import { unicodeNormalizer } from "../text/unicode-forms.js";
 import type { Stage } from "../tokenizer-json.js";
 import { precompiledNormalizer } from "./precompiled.js";
-import { patternOf } from "./regular-expression.js";
 
 export type Normalizer = (source: AlignedText) => AlignedText;
 
@@ -34,7 +34,7 @@ export function createNormalizer(stage: Stage): Normalizer {
     case "Strip":
       return (source) => strip(source, stage.strip_left !== false, stage.strip_right !== false);
     case "Replace": {
-      const pattern = patternOf(stage.pattern, "g");
+      const pattern = patternOf(stage.pattern);
       const content = textOption(stage, "content");
       return (source) => replaceMatches(source, pattern, content);
     }
@@ -51,33 +51,6 @@ export function createNormalizer(stage: Stage): Normalizer {
     default:
       throw new TsumikiError("TOKENIZER", `This tokenizer.json has a normalizer of type ${stage.type}, which is not known here.`);
   }
-}
-
-type UnicodeForm = "NFC" | "NFD" | "NFKC" | "NFKD";
-
-function unicodeNormalizer(form: UnicodeForm): Normalizer {
-  const unknown = unknownToNormalizationPattern();
-  const known = new RegExp(`(${unknown.source})`, "u");
-  const normalize = (text: string) =>
-    unknown.test(text)
-      ? text
-          .split(known)
-          .map((part, i) => (i % 2 === 1 ? part : part.normalize(form)))
-          .join("")
-      : text.normalize(form);
-  return (source) => {
-    const { text, alignment } = source;
-    if (!alignment) return { text: normalize(text), alignment };
-    const rewriter = new TextRewriter(source);
-    for (const { start, end } of graphemes(text)) {
-      const part = text.slice(start, end);
-      const normalized = normalize(part);
-      if (normalized === part) continue;
-      rewriter.keepTo(start);
-      rewriter.replaceTo(end, normalized, "first");
-    }
-    return rewriter.finish();
-  };
 }
 
 /** Character by character, as in Rust: no final sigma (ς), which depends on the letters around. */
@@ -160,7 +133,7 @@ export function prepend(source: AlignedText, prefix: string): AlignedText {
     wider.set(values, prefix.length);
     return wider;
   };
-  return { text: prefix + text, alignment: { starts: widened(alignment.starts), ends: widened(alignment.ends) } };
+  return { text: prefix + text, alignment: { ...alignment, starts: widened(alignment.starts), ends: widened(alignment.ends) } };
 }
 
 /** SentencePiece's rules for translation: control characters go, what is like a space becomes one. */

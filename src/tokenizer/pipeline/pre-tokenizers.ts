@@ -2,28 +2,21 @@
 
 import { TsumikiError } from "../../errors.js";
 import { byteLevelText } from "../byte-alphabet.js";
+import { literalMatcher, patternOf } from "../oniguruma/pattern.js";
 import { characterOption, countOption, stagesOption } from "../stage-options.js";
 import { type AlignedText, replaceCharacters, replaceMatches } from "../text/aligned-text.js";
 import { characterClass } from "../text/characters.js";
 import type { Stage } from "../tokenizer-json.js";
-import {
-  characterMatcher,
-  cutAround,
-  cutBefore,
-  cutEvery,
-  cutLikeBert,
-  cutWordsAndSymbols,
-  matcherOf,
-  splitBehavior,
-} from "./cutters.js";
+import { characterMatcher, cutAround, cutBefore, cutEvery, cutLikeBert, cutWordsAndSymbols, splitBehavior } from "./cutters.js";
 import { prepend } from "./normalizers.js";
-import { escaped, patternOf } from "./regular-expression.js";
 import { type Cutter, gpt2Pattern, scannerFor } from "./scanners.js";
 
 /** One pre-tokenizer: a text is rewritten, then cut. */
 export interface PreTokenizerStage {
   readonly rewrite?: (source: AlignedText, isFirst: boolean) => AlignedText;
   readonly cut?: Cutter;
+  /** Whether `rewrite` treats a text differently that begins where the original does. */
+  readonly looksAtStart?: boolean;
 }
 
 export interface PreTokenizer {
@@ -67,7 +60,7 @@ function stagesOf(stage: Stage): PreTokenizerStage[] {
       const { Regex: source } = (stage.pattern ?? {}) as { Regex?: string };
       const covering = stage.invert === true ? behavior === "Removed" : behavior === "Isolated";
       const scanner = covering && source !== undefined ? scannerFor(source) : undefined;
-      return [{ cut: scanner ?? cutAround(matcherOf(patternOf(stage.pattern, "g")), behavior, stage.invert === true) }];
+      return [{ cut: scanner ?? cutAround(patternOf(stage.pattern), behavior, stage.invert === true) }];
     }
     case "Metaspace":
       return [metaspace(stage)];
@@ -84,7 +77,7 @@ function stagesOf(stage: Stage): PreTokenizerStage[] {
         { cut: cutAround(characterMatcher(characterClass.number), stage.individual_digits === true ? "Isolated" : "Contiguous") },
       ];
     case "CharDelimiterSplit":
-      return [{ cut: cutAround(matcherOf(new RegExp(escaped(characterOption(stage, "delimiter")), "gu")), "Removed") }];
+      return [{ cut: cutAround(literalMatcher(characterOption(stage, "delimiter")), "Removed") }];
     case "FixedLength":
       return [{ cut: cutEvery(countOption(stage, "length", 1, 5)) }];
     default:
@@ -95,16 +88,19 @@ function stagesOf(stage: Stage): PreTokenizerStage[] {
   }
 }
 
+const spaces = literalMatcher(" ");
+
 /** SentencePiece's way with spaces: they become a visible character, which begins the words. */
 function metaspace(stage: Stage): PreTokenizerStage {
   const mark = characterOption(stage, "replacement", "▁");
   const scheme = stage.add_prefix_space === false ? "never" : String(stage.prepend_scheme ?? "always");
   return {
     rewrite(source, isFirst) {
-      const marked = replaceMatches(source, / /g, mark);
+      const marked = replaceMatches(source, spaces, mark);
       const wanted = scheme === "always" || (scheme === "first" && isFirst);
       return wanted && !marked.text.startsWith(mark) ? prepend(marked, mark) : marked;
     },
+    looksAtStart: scheme === "first",
     ...(stage.split === false ? {} : { cut: cutBefore(mark) }),
   };
 }
@@ -130,6 +126,10 @@ export function preTokenize(
 export function slice({ text, alignment }: AlignedText, start: number, end: number): AlignedText {
   return {
     text: text.slice(start, end),
-    alignment: alignment && { starts: alignment.starts.subarray(start, end), ends: alignment.ends.subarray(start, end) },
+    alignment: alignment && {
+      starts: alignment.starts.subarray(start, end),
+      ends: alignment.ends.subarray(start, end),
+      origin: alignment.starts[start] ?? alignment.origin,
+    },
   };
 }

@@ -1,8 +1,8 @@
 /** The normalizer that SentencePiece compiles into its models: a double-array trie from characters to their replacements. */
 
 import { TsumikiError } from "../../errors.js";
-import { TextRewriter } from "../text/aligned-text.js";
 import { endOfSimple, graphemes, startOfSimple } from "../text/graphemes.js";
+import { Transformation, transformed } from "../text/transform.js";
 import type { Normalizer } from "./normalizers.js";
 
 /**
@@ -50,17 +50,20 @@ export function precompiledNormalizer(charsmap: string): Normalizer {
     return known.get(text);
   };
 
+  const isShort = (grapheme: string) => grapheme.length <= 5 && encoder.encode(grapheme).length < 6;
+
   /** Of the simple characters, what each becomes; undefined where it was not looked up, null where it stays. */
   const simple: (string | null | undefined)[] = new Array(0x10000);
 
-  return (source) => {
-    const { text } = source;
-    const rewriter = new TextRewriter(source);
+  const rewritten = (text: string): string => {
+    const parts: string[] = [];
+    let kept = 0;
     const put = (start: number, end: number): boolean => {
       const replacement = transform(text.slice(start, end));
       if (replacement === undefined) return false;
-      rewriter.keepTo(start);
-      rewriter.replaceTo(end, replacement);
+      if (start > kept) parts.push(text.slice(kept, start));
+      parts.push(replacement);
+      kept = end;
       return true;
     };
     for (let at = 0; at < text.length; ) {
@@ -72,7 +75,7 @@ export function precompiledNormalizer(charsmap: string): Normalizer {
       }
       const joining = startOfSimple(text, at);
       for (const { start, end } of graphemes(text, at, joining)) {
-        if (end - start <= 5 && encoder.encode(text.slice(start, end)).length < 6 && put(start, end)) continue;
+        if (isShort(text.slice(start, end)) && put(start, end)) continue;
         for (let character = start; character < end; ) {
           const next = character + ((text.codePointAt(character) as number) > 0xffff ? 2 : 1);
           put(character, next);
@@ -81,9 +84,36 @@ export function precompiledNormalizer(charsmap: string): Normalizer {
       }
       at = joining;
     }
-    return rewriter.finish();
+    return kept === 0 ? text : parts.join("") + text.slice(kept);
+  };
+
+  /** The same, told character by character: which of them stand for which follows from how many there are. */
+  const retold = (text: string): Transformation => {
+    const result = new Transformation();
+    for (const { start, end } of graphemes(text)) {
+      const grapheme = text.slice(start, end);
+      const whole = isShort(grapheme) ? transform(grapheme) : undefined;
+      if (whole !== undefined) {
+        result.replace(grapheme, whole);
+        continue;
+      }
+      for (const character of grapheme) {
+        const replacement = transform(character);
+        if (replacement === undefined) result.add(character, 0);
+        else result.replace(character, replacement);
+      }
+    }
+    return result;
+  };
+
+  return (source) => {
+    const text = rewritten(source.text);
+    if (!source.alignment || text === source.text) return { text, alignment: source.alignment };
+    return transformed(source, retold(source.text));
   };
 }
+
+const offsetOf = (unit: number): number => (unit >>> 10) << ((unit & 0x200) >>> 6);
 
 function fromBase64(text: string): Uint8Array<ArrayBuffer> {
   let decoded: string;
@@ -94,5 +124,3 @@ function fromBase64(text: string): Uint8Array<ArrayBuffer> {
   }
   return Uint8Array.from(decoded, (character) => character.charCodeAt(0));
 }
-
-const offsetOf = (unit: number): number => (unit >>> 10) << ((unit & 0x200) >>> 6);

@@ -1,9 +1,13 @@
 /** Text that remembers which part of another text each of its units came from. */
 
+import type { Matcher } from "../oniguruma/pattern.js";
+
 /** [start, end) in the original text of every UTF-16 unit. */
 export interface Alignment {
   readonly starts: Int32Array;
   readonly ends: Int32Array;
+  /** Where in the original this text begins: there stands what is inserted before everything else. */
+  readonly origin: number;
 }
 
 /** Without an alignment only the text is computed, which is what most callers want. */
@@ -25,7 +29,7 @@ export function aligned(text: string): AlignedText {
     starts[i] = i - 1;
     ends[i] = i + 1;
   }
-  return { text, alignment: { starts, ends } };
+  return { text, alignment: { starts, ends, origin: 0 } };
 }
 
 /** The range of the original that `[start, end)` came from; undefined for an empty range. */
@@ -55,15 +59,14 @@ export class TextRewriter {
   }
 
   /**
-   * Writes `text` in place of the source up to `end`. Every unit of it stands for the first or the last character that it replaces,
-   * as in Rust, or for all of them.
+   * Writes `text` in place of the source up to `end`. Every unit of it stands for the last character that it replaces, as in Rust; what
+   * replaces none for the one before.
    */
-  replaceTo(end: number, text: string, standsFor: "all" | "first" | "last" = "all"): void {
+  replaceTo(end: number, text: string): void {
     this.parts.push(text);
     const { alignment } = this.source;
     if (alignment) {
-      const start = standsFor === "last" ? Math.max(this.position, end - 1) : this.position;
-      const range = originalRange(alignment, start, standsFor === "first" ? Math.min(end, start + 1) : end) ?? this.boundary();
+      const range = originalRange(alignment, Math.max(0, end - 1), end) ?? [alignment.origin, alignment.origin];
       for (let i = 0; i < text.length; i++) this.align(range[0], range[1]);
     }
     this.position = end;
@@ -71,19 +74,17 @@ export class TextRewriter {
 
   finish(): AlignedText {
     this.keepTo(this.source.text.length);
-    const alignment = this.source.alignment && { starts: Int32Array.from(this.starts), ends: Int32Array.from(this.ends) };
+    const alignment = this.source.alignment && {
+      starts: Int32Array.from(this.starts),
+      ends: Int32Array.from(this.ends),
+      origin: this.source.alignment.origin,
+    };
     return { text: this.parts.join(""), alignment };
   }
 
   private align(start: number, end: number): void {
     this.starts.push(start);
     this.ends.push(end);
-  }
-
-  /** What is inserted shares the range of the character before it; at the beginning it stands for nothing. */
-  private boundary(): [number, number] {
-    const last = this.starts.length - 1;
-    return last < 0 ? [0, 0] : [this.starts[last] as number, this.ends[last] as number];
   }
 }
 
@@ -104,14 +105,12 @@ export function replaceCharacters(source: AlignedText, replace: (codePoint: numb
   return rewriter.finish();
 }
 
-/** Replaces what a global pattern matches. */
-export function replaceMatches(source: AlignedText, pattern: RegExp, replacement: string): AlignedText {
-  if (!source.alignment) return { text: source.text.replace(pattern, () => replacement), alignment: undefined };
+/** Replaces what a pattern matches; empty matches are replaced too. */
+export function replaceMatches(source: AlignedText, pattern: Matcher, replacement: string): AlignedText {
   const rewriter = new TextRewriter(source);
-  for (const { index, 0: match } of source.text.matchAll(pattern)) {
-    if (match === "") continue;
-    rewriter.keepTo(index);
-    rewriter.replaceTo(index + match.length, replacement, "last");
-  }
+  pattern(source.text, (start, end) => {
+    rewriter.keepTo(start);
+    rewriter.replaceTo(end, replacement);
+  });
   return rewriter.finish();
 }
