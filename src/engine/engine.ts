@@ -22,6 +22,8 @@ export interface Lowering {
   readonly faces: Readonly<Record<string, OnnxFace<Attributes>>>;
   /** Rewritings over several nodes, run after the general passes. */
   readonly passes: readonly Pass[];
+  /** Weights that are stored in fewer bits stay so in memory where a program asks for it; set where the engine would convert them for good. */
+  readonly widensLate?: boolean;
 }
 
 /** Weights that lie in a file: the model refers to them by `location`, the engine reads (or maps) them from `path`. */

@@ -12,9 +12,19 @@ export function modelSource(
     frozen = new Map(),
     externalFiles = [],
     overwrites = new Map(),
-  }: Partial<Pick<ModelSource, "frozen" | "externalFiles" | "overwrites">> = {},
+    narrow = false,
+  }: Partial<Pick<ModelSource, "frozen" | "externalFiles" | "overwrites">> & {
+    /** Constants that are stored in fewer bits stay so in memory. */
+    readonly narrow?: boolean;
+  } = {},
 ): ModelSource {
-  const { faces, passes } = engine.lowering;
+  const { faces, passes, widensLate = false } = engine.lowering;
   const graph = passes.reduce((current, pass) => pass(current), original);
-  return { graph, onnx: () => writeOnnx(graph, { faces, frozen }), externalFiles, frozen, overwrites };
+  return {
+    graph,
+    onnx: () => writeOnnx(graph, { faces, frozen, widenLate: narrow && widensLate }),
+    externalFiles,
+    frozen,
+    overwrites,
+  };
 }

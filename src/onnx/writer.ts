@@ -36,6 +36,11 @@ export interface WriteOptions {
   readonly faces?: Readonly<Record<string, OnnxFace<Attributes>>>;
   /** Inputs of the graph that become initializers: their data, or where it lies. */
   readonly frozen?: ReadonlyMap<string, HostArray | ExternalConstant>;
+  /**
+   * Initializers of another element type than the graph has are converted in each run, where they are needed, instead of once: they stay
+   * in memory as they were stored. Default: no.
+   */
+  readonly widenLate?: boolean;
 }
 
 /** The model as the bytes of a `ModelProto`. Inputs and outputs keep the names they have in the graph. */
@@ -47,7 +52,11 @@ class OnnxWriter {
   readonly #graph: Graph;
   readonly #faces: Readonly<Record<string, OnnxFace<Attributes>>>;
   readonly #frozen: ReadonlyMap<string, HostArray | ExternalConstant>;
+  readonly #widenLate: boolean;
   readonly #values = new Map<Tensor, OnnxValue>();
+  /** Inputs that are initializers of another element type, which are widened where they are read. */
+  readonly #narrow = new Map<Tensor, OnnxValue>();
+  #zeroOfRun: OnnxValue | undefined;
   readonly #initializers: TensorProto[] = [];
   readonly #constants = new Map<string, OnnxValue>();
   readonly #domains = new Set<string>();
@@ -67,6 +76,7 @@ class OnnxWriter {
     this.#graph = graph;
     this.#faces = options.faces ?? {};
     this.#frozen = options.frozen ?? new Map();
+    this.#widenLate = options.widenLate ?? false;
   }
 
   write(): Uint8Array<ArrayBuffer> {
@@ -75,10 +85,15 @@ class OnnxWriter {
       if (this.#graph.outputs.has(name))
         throw new ArgumentError(`An input and an output of the graph are both called '${name}': a model needs two names.`);
       const frozen = this.#frozen.get(name);
-      this.#values.set(tensor, frozen ? this.#frozenValue(name, tensor, frozen) : (name as OnnxValue));
+      if (frozen) this.#frozenValue(name, tensor, frozen);
+      else {
+        this.#values.set(tensor, name as OnnxValue);
+        inputs.push(valueInfo(name, tensor));
+      }
       this.#carry(tensor);
-      if (!frozen) inputs.push(valueInfo(name, tensor));
     }
+    const given = [...this.#graph.inputs].find(([name, tensor]) => !this.#frozen.has(name) && this.#hasElements(tensor));
+    if (given && this.#narrow.size > 0) this.#zeroOfRun = this.#zeroOf(given[1], given[0] as OnnxValue);
     const outputs = [...this.#graph.outputs];
     this.#writeNodes(
       nodesOf(outputs.map(([, tensor]) => tensor)),
@@ -101,23 +116,64 @@ class OnnxWriter {
     return toBinary(ModelProtoSchema, model);
   }
 
-  /** An initializer. One of another element type is followed by a Cast, which engines compute once, while they load the model. */
-  #frozenValue(name: string, { dtype, shape }: Tensor, frozen: HostArray | ExternalConstant): OnnxValue {
+  /**
+   * An initializer. One of another element type is followed by a Cast, which engines compute once, while they load the model, unless it is
+   * to stay as it is stored.
+   */
+  #frozenValue(name: string, tensor: Tensor, frozen: HostArray | ExternalConstant): void {
+    const { dtype, shape } = tensor;
     if (!("location" in frozen)) this.#initializers.push(inlineTensor(name, frozen));
     else if (frozen.dtype === undefined || frozen.dtype === dtype)
       this.#initializers.push(externalTensor(name, dtype, shape, frozen));
     else {
-      const stored = `${name}.${frozen.dtype}`;
+      const stored = `${name}.${frozen.dtype}` as OnnxValue;
       this.#initializers.push(externalTensor(stored, frozen.dtype, shape, frozen));
-      return this.#builder("Cast", [stored as OnnxValue], { to: onnxDType(dtype) });
+      if (this.#widenLate) this.#narrow.set(tensor, stored);
+      else this.#values.set(tensor, this.#builder("Cast", [stored], { to: onnxDType(dtype) }));
+      return;
     }
-    return name as OnnxValue;
+    this.#values.set(tensor, name as OnnxValue);
+  }
+
+  /**
+   * The value of an initializer that stays narrow, widened for one reader. The shape that is cast depends on another operand of the
+   * reader, so that it is cast when that is there, and again for the next reader: engines neither do it once for all nor keep the
+   * wide form from the forward pass to the backward pass.
+   */
+  #widened(tensor: Tensor, reader?: Node): OnnxValue {
+    const stored = this.#narrow.get(tensor) as OnnxValue;
+    const other = reader?.inputs.find(
+      (operand) => this.#values.has(operand) && this.#hasElements(operand) && !operand.node.op.leaf,
+    );
+    const late = other ? this.#zeroOf(other, this.#value(other)) : this.#zeroOfRun;
+    const value = late
+      ? this.#builder("Reshape", [stored, this.#builder("Add", [this.#dims(tensor.shape), late])], { allowzero: 1 })
+      : stored;
+    return this.#builder("Cast", [value], { to: onnxDType(tensor.dtype) });
+  }
+
+  #hasElements({ shape }: Tensor): boolean {
+    return isStaticShape(shape) ? !shape.includes(0) : shape.length > 0;
+  }
+
+  /** A zero, as int64 vector of one element, that no engine computes before it has a value. */
+  #zeroOf({ shape }: Tensor, value: OnnxValue): OnnxValue {
+    const first = (vector: OnnxValue) => this.#builder("Slice", [vector, this.#int64s([0]), this.#int64s([1])]);
+    if (!isStaticShape(shape)) {
+      const size = first(this.#builder("Shape", [value]));
+      return this.#builder("Sub", [size, size]);
+    }
+    const number = this.#builder("Cast", [first(this.#builder("Reshape", [value, this.#int64s([-1])]))], {
+      to: onnxDType("float32"),
+    });
+    // False for NaN too.
+    return this.#builder("Cast", [this.#builder("Less", [number, number])], { to: onnxDType("int64") });
   }
 
   #writeNodes(nodes: readonly Node[], results: readonly Tensor[]): void {
     const uses = countUses(nodes, results);
     for (const node of nodes) {
-      if (node.outputs.every((output) => this.#values.has(output))) continue;
+      if (node.outputs.every((output) => this.#values.has(output) || this.#narrow.has(output))) continue;
       if (node.op === constantOp) {
         this.#values.set(node.outputs[0] as Tensor, this.#constant(constantValue(node.outputs[0] as Tensor) as HostArray));
         continue;
@@ -126,7 +182,12 @@ class OnnxWriter {
         throw new TsumikiError("TRACE", `${node.outputs[0]?.describe()} is used by the program but is not one of its inputs.`);
       this.#label = node.scope ? `${node.scope}/${node.op.name}` : node.op.name;
       const face = this.#faces[node.op.name] ?? node.op.onnx;
-      const inputs = node.inputs.map((tensor) => this.#value(tensor));
+      // Rows that are looked up are widened, and not the table.
+      const table = node.op.name === "gather" ? this.#narrow.get(node.inputs[0] as Tensor) : undefined;
+      const inputs = node.inputs.map((tensor, i) => {
+        if (table && i === 0) return table;
+        return this.#narrow.has(tensor) ? this.#widened(tensor, node) : this.#value(tensor);
+      });
       const context = {
         inputs: node.inputs,
         outputs: node.outputs,
@@ -140,7 +201,8 @@ class OnnxWriter {
       for (const [i, value] of (typeof written === "string" ? [written] : written).entries()) {
         const output = node.outputs[i] as Tensor;
         const dims = checked && context.used(i) ? this.#dims(output.shape) : undefined;
-        this.#values.set(output, dims ? this.#builder("Reshape", [value, dims], { allowzero: 1 }) : value);
+        const shaped = dims ? this.#builder("Reshape", [value, dims], { allowzero: 1 }) : value;
+        this.#values.set(output, table ? this.#builder("Cast", [shaped], { to: onnxDType(output.dtype) }) : shaped);
         this.#carry(output);
       }
     }
@@ -184,6 +246,7 @@ class OnnxWriter {
   );
 
   #value(tensor: Tensor): OnnxValue {
+    if (this.#narrow.has(tensor)) return this.#widened(tensor);
     const value = this.#values.get(tensor);
     if (value === undefined) throw new TsumikiError("TRACE", `${tensor.describe()} is used before it is computed.`);
     return value;
@@ -250,7 +313,7 @@ class OnnxWriter {
     const own = new Map(inputs.flatMap(carriersIn));
     this.#carriers = new Map([...outerCarriers, ...own]);
     this.#sizes = new Map([...outerSizes].filter(([, { dim }]) => !atomsOf(dim).some((atom) => own.has(atom))));
-    const outerValues = new Set(this.#values.keys());
+    const outerValues = new Set([...this.#values.keys(), ...this.#narrow.keys()]);
     const names = inputs.map((tensor) => {
       const name = this.#freshName("v");
       this.#values.set(tensor, name as OnnxValue);

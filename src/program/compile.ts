@@ -42,6 +42,11 @@ export interface CompileOptions {
    */
   readonly frozen?: boolean;
   /**
+   * With `frozen`: weights that lie in a file as float16 or bfloat16 stay so in memory and are widened in each run where they are needed,
+   * instead of once for all. Half the memory, and more time: see docs/engines.md. Default: no.
+   */
+  readonly narrow?: boolean;
+  /**
    * What products of matrices are computed in; weights, their updates, norms, softmax and losses stay float32. `auto`: bf16
    * where the engine multiplies faster in it. Throws PRECISION at the first call where the engine has no bfloat16. Default fp32.
    */
@@ -382,6 +387,7 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
       frozen: this.#options.frozen ?? false,
       precision,
       updateInPlace: this.#options.updateInPlace,
+      narrow: this.#options.narrow ?? false,
       isOutdated: () => trace.isOutdated(),
     });
     this.#variants.set(key, variant);

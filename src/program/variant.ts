@@ -22,6 +22,7 @@ interface VariantOptions {
   /** Whether the function would be traced in another way by now. */
   readonly isOutdated: () => boolean;
   readonly updateInPlace: boolean | undefined;
+  readonly narrow: boolean;
 }
 
 /** Elements that are updated at once: 4 MiB of float32, of which what lies in between stays in a processor's cache. */
@@ -91,7 +92,7 @@ export class Variant {
   }
 
   static async load(engine: Engine, program: ProgramGraph, options: VariantOptions): Promise<Variant> {
-    const { frozen, precision, updateInPlace, isOutdated } = options;
+    const { frozen, precision, updateInPlace, narrow, isOutdated } = options;
     const updated = new Set(program.updates.values());
     // OpenVINO does not round constants to bfloat16 correctly: every other one is cut off, so all become smaller.
     const freezes = frozen && precision === "fp32";
@@ -111,7 +112,7 @@ export class Variant {
         })
       : undefined;
     const whole = split?.first ?? graph;
-    const source = modelSource(engine, whole, { frozen: constants, externalFiles });
+    const source = modelSource(engine, whole, { frozen: constants, externalFiles, narrow });
     const first = { model: await engine.load(source).finally(loaded), graph: whole };
     if (!split) return new Variant(engine, checked, { first }, versions, isOutdated, conditions);
     try {

@@ -144,4 +144,4 @@ function oneHot(node: OnnxBuilder, indices: OnnxValue, shape: Tensor["shape"], d
   return node("OneHot", [flat, node.scalar("int64", depth), node.constant("float32", [2], [0, 1])], { axis: -1 });
 }
 
-export const cpuLowering: Lowering = { faces: { matmul, silu, rmsNorm, rope, scatterAdd }, passes: [] };
+export const cpuLowering: Lowering = { faces: { matmul, silu, rmsNorm, rope, scatterAdd }, passes: [], widensLate: true };
