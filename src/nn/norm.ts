@@ -1,6 +1,7 @@
 /** Normalization: over the features of each position, or of each feature over all positions. */
 
 import { add, div, mul, sqrt, sub } from "../graph/ops/arithmetic.js";
+import { cast } from "../graph/ops/cast.js";
 import { instanceNorm, layerNorm, rmsNorm } from "../graph/ops/norm.js";
 import { mean, numberOfElements, variance } from "../graph/ops/reduce.js";
 import { reshape } from "../graph/ops/shape.js";
@@ -135,8 +136,9 @@ export class BatchNorm extends Module {
     const feature = this.#channelsFirst ? 1 : x.rank - 1;
     const axes = x.shape.flatMap((_, axis) => (axis === feature ? [] : [axis]));
     const [center, spread] = [mean(x, { axes }), variance(x, { axes })];
-    const count = numberOfElements(x.shape.toSpliced(feature, 1), x.dtype);
-    const unbiased = mul(spread, div(count, sub(count, 1)));
+    // float32: narrower floats do not hold every number of elements.
+    const count = numberOfElements(x.shape.toSpliced(feature, 1), x.dtype === "float64" ? "float64" : "float32");
+    const unbiased = mul(spread, cast(div(count, sub(count, 1)), x.dtype));
     const towards = (old: Tensor, now: Tensor) => add(old, mul(sub(now, old), this.#momentum));
     // On top of what an earlier call in the same step has recorded.
     this.runningMean.update((old) => towards(old, center));

@@ -1,13 +1,16 @@
 import { describe, expect, it } from "vitest";
+import { evaluate } from "../../engine/reference/interpret.js";
 import { ArgumentError, DTypeError, ShapeError } from "../../errors.js";
 import { symbol } from "../dim.js";
 import { grad } from "../gradient.js";
 import { nodesOf } from "../graph.js";
+import { type HostArray, toNumbers } from "../host-array.js";
 import { constant, input } from "../leaves.js";
 import type { Tensor } from "../tensor.js";
 import { gradientProblems } from "../testing/finite-differences.js";
 import { graphOf, inputsOf, numbersOf } from "../testing/values.js";
 import { add, mul } from "./arithmetic.js";
+import { zeros } from "./fill.js";
 import { crossEntropy, zLoss } from "./loss.js";
 
 const rows = [
@@ -30,6 +33,14 @@ describe("crossEntropy", () => {
     const loss = crossEntropy(x, labels(-100, -100, -100), { labelSmoothing: 0.1, zLoss: 1e-3 });
     const large = rows.map((row) => row.map((value) => value * 1e200));
     expect(numbersOf([loss, ...grad(loss, [x])], { logits: large })).toEqual([[0], new Array(9).fill(0)]);
+  });
+
+  it("averages over more labels than float16 holds", () => {
+    const x = zeros([70_000, 2], "float16");
+    const loss = crossEntropy(x, zeros([70_000], "int32"));
+    const values = evaluate(graphOf([loss, ...grad(mul(loss, 1024), [x])]), new Map());
+    expect(toNumbers(values.get("0") as HostArray)[0]).toBeCloseTo(Math.LN2, 3);
+    expect((toNumbers(values.get("1") as HostArray)[0] as number) / (-512 / 70_000)).toBeCloseTo(1, 2);
   });
 
   it("has the gradient softmax − onehot in few operators", () => {

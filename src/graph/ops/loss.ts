@@ -102,7 +102,10 @@ export function crossEntropy(
   // A choice, not a product: where nothing counts not even a NaN does.
   const counted = where(counts, loss, 0);
   if (reduction === "none") return counted;
-  return reduction === "sum" ? sum(counted) : div(sum(counted), maximum(sum(cast(counts, loss.dtype)), 1));
+  if (reduction === "sum") return sum(counted);
+  // Narrow floats do not hold every number of labels.
+  const wide = loss.dtype === "float64" ? counted : cast(counted, "float32");
+  return cast(div(sum(wide), maximum(sum(cast(counts, wide.dtype)), 1)), loss.dtype);
 }
 
 /**

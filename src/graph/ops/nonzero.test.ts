@@ -95,7 +95,7 @@ describe("nonZero", () => {
     });
 
     it("in the body of a loop, around it, and in its gradient", async () => {
-      const places = squeeze(nonZero(greater(values, 0)), 0);
+      const places = squeeze(nonZero(greater(mul(values, 1), 0)), 0);
       const count = places.shape[0] as Dim;
       const chosen = gather(values, places);
       const { carry, outputs } = scan(
