@@ -19,6 +19,8 @@ describe("range", () => {
     expect(() => range(-1)).toThrow(/whole number from 0/);
     expect(() => range(1.5)).toThrow(/whole number from 0/);
     expect(() => range(2, "bool")).toThrow(/cannot be bool/);
+    expect(() => range(257, "uint8")).toThrow(/range: a number \(256\) cannot be stored as uint8/);
+    expect(() => range(2, "uint32", -1)).toThrow(expect.objectContaining({ code: "DTYPE" }));
   });
 });
 
@@ -26,6 +28,8 @@ describe("oneHot", () => {
   it("has a one at each index, and none for an index outside", () => {
     expect(values(oneHot(constant([1, -100, 0, 3], "int64"), 3))).toEqual([0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
     expect(oneHot(constant([1], "int32"), 2, "bool").dtype).toBe("bool");
+    // As uint8 the class 256 would be 0 too.
+    expect(values(oneHot(constant([0, 2], "uint8"), 300)).reduce((total, value) => total + value)).toBe(2);
     expect(() => oneHot(constant([1]), 2)).toThrow(/indices must be integers/);
   });
 });

@@ -2,7 +2,7 @@
 
 import { ArgumentError, DTypeError, ShapeError } from "../../errors.js";
 import { addDims, type Dim, isStatic, subDims } from "../dim.js";
-import { type DType, isInteger, onnxDType } from "../dtype.js";
+import { bytesPerElement, checkNumber, type DType, isInteger, onnxDType } from "../dtype.js";
 import type { OnnxBuilder, OnnxValue } from "../onnx-face.js";
 import { defineOp } from "../op.js";
 import type { Tensor } from "../tensor.js";
@@ -55,6 +55,8 @@ export function range(size: Dim, dtype: DType = "int64", start: Dim = 0): Tensor
   if (dtype === "bool") throw new ArgumentError("range: numbers in a row cannot be bool; use a comparison of two ranges.");
   if (isStatic(size) && (!Number.isInteger(size) || size < 0))
     throw new ArgumentError(`range: the size must be a whole number from 0, but ${size} was given.`);
+  if (isStatic(size) && isStatic(start) && size > 0)
+    for (const number of [start, start + size - 1]) checkNumber(dtype, number, "range: a number");
   return rangeOp({ start, size, dtype });
 }
 
@@ -65,7 +67,9 @@ export function range(size: Dim, dtype: DType = "int64", start: Dim = 0): Tensor
 export function oneHot(indices: Tensor, depth: Dim, dtype: DType = "float32"): Tensor {
   if (!isInteger(indices.dtype))
     throw new DTypeError(`oneHot: indices must be integers, but they are ${indices.describe()}; use \`cast\`.`);
-  return cast(equal(unsqueeze(indices, -1), range(depth, indices.dtype)), dtype);
+  // Narrow integers do not hold every depth.
+  const wide = bytesPerElement(indices.dtype) < 4 ? cast(indices, "int32") : indices;
+  return cast(equal(unsqueeze(wide, -1), range(depth, wide.dtype)), dtype);
 }
 
 /**
