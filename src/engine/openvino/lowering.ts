@@ -40,7 +40,7 @@ const rmsNorm: OnnxFace<Attributes> = (node, inputs, context) => {
   const { dtype, shape, rank } = context.inputs[0] as Tensor;
   const { epsilon } = context.attributes as { readonly epsilon: number };
   const size = shape.at(-1);
-  if (typeof size !== "number" || size === 0) return standard("rmsNorm")(node, inputs, context);
+  if (dtype !== "float32" || typeof size !== "number" || size === 0) return standard("rmsNorm")(node, inputs, context);
   const length = node("ReduceL2", [x, node.int64s([rank - 1])], { keepdims: 1 });
   const meanSquare = node("Mul", [node("Mul", [length, length]), node.scalar(dtype, 1 / size)]);
   const factor = node("Reciprocal", [node("Sqrt", [node("Add", [meanSquare, node.scalar(dtype, epsilon)])])]);

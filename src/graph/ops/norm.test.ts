@@ -1,20 +1,44 @@
 import { describe, expect, it } from "vitest";
+import { onnxRuntimeNode } from "../../engine/onnxruntime/node.js";
+import { evaluate } from "../../engine/reference/interpret.js";
 import { ArgumentError, ShapeError } from "../../errors.js";
 import { symbol } from "../dim.js";
 import { grad } from "../gradient.js";
 import { nodesOf } from "../graph.js";
+import { fromNumbers, type HostArray, toNumbers } from "../host-array.js";
 import { constant, input } from "../leaves.js";
 import type { Tensor } from "../tensor.js";
-import { numbersOf } from "../testing/values.js";
-import { mul, square } from "./arithmetic.js";
+import { difference, loaderFor } from "../testing/compare.js";
+import { graphOf, numbersOf } from "../testing/values.js";
+import { mul, sqrt, square } from "./arithmetic.js";
 import { groupNorm, layerNorm, rmsNorm } from "./norm.js";
-import { sum } from "./reduce.js";
+import { sum, variance } from "./reduce.js";
 import { rope } from "./rope.js";
 
 describe("normalization", () => {
   it("of layers may have a bias and no weight", () => {
     const x = constant([[1, 3]]);
     expect(numbersOf([layerNorm(x, undefined, constant([10, 20]), { epsilon: 0 })])).toEqual([[9, 21]]);
+  });
+
+  it("of float16 holds squares that float16 does not", async () => {
+    const values = [1000, -2000, 3000, 500];
+    const x = input("x", "float16", [1, 4]);
+    const graph = graphOf([
+      rmsNorm(x),
+      rmsNorm(x, constant([1, 1, 1, 2], "float16")),
+      ...grad(sum(mul(rmsNorm(x), constant([1, 2, 3, 4], "float16"))), [x]),
+      sqrt(mul(variance(mul(x, 0.125)), 0.5)),
+    ]);
+    const engine = await onnxRuntimeNode({ threads: 1 });
+    const model = await loaderFor(engine)(graph);
+    const given = new Map([["x", fromNumbers("float16", [1, 4], values)]]);
+    const results = await model.run(given);
+    await engine.close();
+    for (const [name, expected] of evaluate(graph, given))
+      expect(difference(results.get(name) as HostArray, expected, 2e-3)).toBeUndefined();
+    const root = Math.sqrt(values.reduce((total, value) => total + value ** 2, 0) / 4);
+    expect(toNumbers(results.get("0") as HostArray)[0]).toBeCloseTo(1000 / root, 3);
   });
 
   it("asks for the factor of a row only in gradients of gradients", () => {

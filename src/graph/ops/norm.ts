@@ -5,7 +5,7 @@
 
 import { ArgumentError, ShapeError } from "../../errors.js";
 import { type Dim, divideExactly, formatShape, mulDims, type Shape, sameDim } from "../dim.js";
-import { onnxDType } from "../dtype.js";
+import { type DType, onnxDType } from "../dtype.js";
 import type { OnnxValue } from "../onnx-face.js";
 import { defineOp, type ReferenceArray } from "../op.js";
 import type { Tensor } from "../tensor.js";
@@ -129,15 +129,19 @@ const rmsNormOp = defineOp<NormAttributes>({
     return [dx, weight && unbroadcast(mul(dy, normalized), weight.shape)];
   },
   // In this form ONNX Runtime finds its SimplifiedLayerNormalization as long as nobody asks for the factor.
-  onnx(node, [x, weight], { inputs, attributes: { epsilon }, used }) {
-    const { dtype, rank } = inputs[0] as Tensor;
+  onnx(node, [given, weight], { inputs, attributes: { epsilon }, used }) {
+    const { dtype: own, rank } = inputs[0] as Tensor;
+    // Squares of float16 numbers above 255 are infinite.
+    const dtype = own === "float16" || own === "bfloat16" ? "float32" : own;
+    const to = (target: DType, value: OnnxValue) => (dtype === own ? value : node("Cast", [value], { to: onnxDType(target) }));
+    const x = to(dtype, given);
     const squared = node("Pow", [x, node.scalar(dtype, 2)]);
     // Counted from the start: ONNX Runtime misreads −1 where x is empty.
     const meanSquare = node("ReduceMean", [squared, node.int64s([rank - 1])], { keepdims: 1 });
     const root = node("Sqrt", [node("Add", [meanSquare, node.scalar(dtype, epsilon)])]);
-    const normalized = node("Div", [x, root]);
+    const normalized = to(own, node("Div", [x, root]));
     const y = weight ? node("Mul", [normalized, weight]) : normalized;
-    return used(1) ? [y, node("Reciprocal", [root])] : y;
+    return used(1) ? [y, to(own, node("Reciprocal", [root]))] : y;
   },
   reference([x, weight], { epsilon }) {
     const factor = map(rowMean(map(x, (value) => value * value)), (square) => 1 / Math.sqrt(square + epsilon));

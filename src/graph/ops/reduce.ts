@@ -112,7 +112,9 @@ export const prod = defineReduction({
 /** Mean squared distance of floats from their mean over axes (the biased estimate: divided by n). */
 export function variance(x: Tensor, { axes, keepDims = false }: ReduceOptions = {}): Tensor {
   const over = axes === undefined ? {} : { axes };
-  return mean(square(sub(x, mean(x, { ...over, keepDims: true }))), { ...over, keepDims });
+  // Squares of float16 numbers above 255 are infinite.
+  const wide = x.dtype === "float16" || x.dtype === "bfloat16" ? cast(x, "float32") : x;
+  return cast(mean(square(sub(wide, mean(wide, { ...over, keepDims: true }))), { ...over, keepDims }), x.dtype);
 }
 
 /** Whether any bool (or number other than 0) along the axes is true; false where there is nothing. */
