@@ -11,21 +11,13 @@ import { cast } from "../graph/ops/cast.js";
 import type { TensorLike } from "../graph/ops/elementwise.js";
 import { zerosLike } from "../graph/ops/fill.js";
 import { sumOfSquares } from "../graph/ops/reduce.js";
-import { reshape } from "../graph/ops/shape.js";
-import { concat, split } from "../graph/ops/shape-slice.js";
 import { Tensor } from "../graph/tensor.js";
 import { named } from "../graph/trace.js";
 import { Parameter, Variable } from "../graph/variable.js";
 import type { Module } from "../nn/module.js";
-
-/** Settings for the parameters that a group matches; the first group that does counts. */
-export interface ParameterGroup {
-  readonly match: RegExp | ((path: string, parameter: Parameter) => boolean);
-  /** Factor on the learning rate. Default 1. */
-  readonly learningRateScale?: number;
-  /** Default: the optimizer's. */
-  readonly weightDecay?: number;
-}
+import { type ParameterGroup, type Trained, trainedParameters } from "./parameter-groups.js";
+import { StatePart } from "./state-part.js";
+import { join, takeApart, type UpdateRule, type UpdateUnit, unitsOf } from "./update-rule.js";
 
 export interface OptimizerOptions {
   /** Strength of the pull towards 0. */
@@ -51,74 +43,37 @@ export type UpdateResult = {
   readonly gradientNorm: Tensor;
 };
 
-/** One parameter with what its group says of it. */
-export interface Trained {
-  readonly path: string;
-  readonly parameter: Parameter;
-  readonly learningRateScale: number;
-  readonly weightDecay: number;
-}
-
-/**
- * What an optimizer updates as one tensor: a parameter, or all parameters with the same settings laid end to end. Optimizers
- * that compute each element by itself need not know which.
- */
-export interface UpdateUnit {
-  /** Names what the optimizer keeps for it. */
-  readonly path: string;
-  readonly parameters: readonly Parameter[];
-  readonly shape: readonly number[];
-  /**
-   * What its gradient comes in, what the optimizer computes in and keeps for it: float32 for narrower parameters too, whose own type
-   * would lose small changes and overflow in squares; float64 for float64.
-   */
-  readonly dtype: "float32" | "float64";
-  readonly learningRateScale: number;
-  readonly weightDecay: number;
-}
-
 const mostElementsAsVector = 2 ** 22;
 
-/** Vectors and scalars are not pulled towards 0: for norms and biases that has no good reason (Loshchilov & Hutter tune matrices). */
-const defaultGroups: readonly ParameterGroup[] = [{ match: (_path, parameter) => parameter.rank < 2, weightDecay: 0 }];
-
-/** The gradient is `gradient · scale`; the product is left to the optimizer, which multiplies by constants anyway. */
-export interface ClippedGradient {
-  readonly gradient: Tensor;
-  /** A scalar of the unit's dtype, at most 1. */
-  readonly scale: Tensor;
-}
-
-/** The new value is `value · kept + change`. */
-export interface UnitUpdate {
-  /** A scalar of the unit's dtype. Default 1. */
-  readonly kept?: Tensor;
-  /** Of the unit's shape and dtype. */
-  readonly change: Tensor;
-}
-
+/** An optimizer of a model: parameters in units, each of which follows a rule. Methods are classes that say which. */
 export abstract class Optimizer {
   readonly trained: readonly Trained[];
   protected readonly units: readonly UpdateUnit[];
+  readonly #state: ReadonlyMap<UpdateUnit, Readonly<Record<string, Variable>>>;
+  readonly #stepCount = new Variable([], { name: "stepCount" });
   readonly #accumulated: ReadonlyMap<UpdateUnit, Variable>;
   readonly #accumulatedWeight: Variable;
 
-  /** Trains the parameters of `model` that are not frozen now. */
-  constructor(model: Module, { weightDecay = 0, groups = defaultGroups, flat }: OptimizerOptions) {
-    const parameters = [...model.parameters()].filter(([, parameter]) => parameter.trainable);
-    if (parameters.length === 0) throw new ArgumentError("The model has no parameter to train: it has none, or all are frozen.");
-    this.trained = parameters.map(([path, parameter]) => {
-      parameter.path ??= path;
-      const group = groups.find(({ match }) => (match instanceof RegExp ? path.search(match) >= 0 : match(path, parameter)));
-      return {
-        path,
-        parameter,
-        learningRateScale: group?.learningRateScale ?? 1,
-        weightDecay: group?.weightDecay ?? weightDecay,
-      };
-    });
+  /**
+   * Trains the parameters of `model` that are not frozen now.
+   *
+   * @param ruleOf the method for each of them; rules are compared by identity
+   */
+  protected constructor(model: Module, { flat, ...options }: OptimizerOptions, ruleOf: (trained: Trained) => UpdateRule) {
+    this.trained = trainedParameters(model, options);
     const elements = this.trained.reduce((total, { parameter }) => total + elementCount(parameter.shape), 0);
-    this.units = (flat ?? elements <= mostElementsAsVector) ? vectors(this.trained) : this.trained.map(single);
+    this.units = unitsOf(this.trained, ruleOf, flat ?? elements <= mostElementsAsVector);
+    this.#state = new Map(
+      this.units.map((unit) => [
+        unit,
+        Object.fromEntries(
+          Object.entries(unit.rule.state(unit)).map(([name, shape]) => [
+            name,
+            new Variable(shape, { dtype: unit.dtype, name: `${name}.${unit.path}` }),
+          ]),
+        ),
+      ]),
+    );
     this.#accumulated = new Map(
       this.units.map((unit) => [unit, new Variable(unit.shape, { dtype: unit.dtype, name: `accumulated.${unit.path}` })]),
     );
@@ -126,17 +81,35 @@ export abstract class Optimizer {
   }
 
   /**
-   * Records what the optimizer's state for one unit becomes; returns what is done to its parameters.
-   *
-   * @param learningRate a scalar of the unit's dtype
+   * The optimizer's state between steps by name, for checkpoints: what belongs to a parameter has the parameter's name in it, whether it
+   * is updated by itself or in a vector.
    */
-  protected abstract updateUnit(unit: UpdateUnit, gradient: ClippedGradient, learningRate: Tensor): UnitUpdate;
+  variables(): ReadonlyMap<string, Variable> {
+    return new Map(
+      [...this.#stateOfUnits()]
+        .flatMap(([unit, name, variable]) => [...byParameter(unit, name, variable)])
+        .concat([["stepCount", this.#stepCount]]),
+    );
+  }
 
-  /** Records what state that belongs to no unit becomes, such as the step count; called before the units. */
-  protected abstract beginUpdate(): void;
+  /**
+   * The state as a file with these names has it. Up to version 0.1 vectors were saved whole (`firstMoment.all.0`), and their elements told
+   * apart by the order of the parameters alone.
+   */
+  variablesNamed(names: Iterable<string>): ReadonlyMap<string, Variable> {
+    const given = new Set(names);
+    const vectors = [...this.#stateOfUnits()].filter(([unit]) => unit.trained.length > 1);
+    if (!vectors.some(([unit, name]) => given.has(`${name}.${unit.path}`))) return this.variables();
+    return new Map(
+      [...this.#stateOfUnits()]
+        .map(([unit, name, variable]): [string, Variable] => [`${name}.${unit.path}`, variable])
+        .concat([["stepCount", this.#stepCount]]),
+    );
+  }
 
-  /** The optimizer's state between steps by name, for checkpoints. */
-  abstract variables(): ReadonlyMap<string, Variable>;
+  *#stateOfUnits(): Iterable<readonly [UpdateUnit, string, Variable]> {
+    for (const [unit, state] of this.#state) for (const [name, variable] of Object.entries(state)) yield [unit, name, variable];
+  }
 
   /** Forgets what `accumulate` has added since the last `apply`, e.g. when a step was interrupted. */
   async discardAccumulated(): Promise<void> {
@@ -210,7 +183,7 @@ export abstract class Optimizer {
     return new Map(
       this.units.map((unit) => [
         unit,
-        cast(join(unit.parameters.map((parameter) => gradients.get(parameter) as Tensor)), unit.dtype),
+        cast(join(unit.trained.map(({ parameter }) => gradients.get(parameter) as Tensor)), unit.dtype),
       ]),
     );
   }
@@ -226,60 +199,54 @@ export abstract class Optimizer {
     const gradientNorm = sqrt(squaredNorm(all));
     const scale = clipNorm === undefined ? constant(1) : minimum(div(clipNorm, add(gradientNorm, 1e-6)), 1);
     const rate = learningRate instanceof Tensor ? learningRate : constant(learningRate);
-    this.beginUpdate();
+    const steps = this.#beginUpdate();
     for (const [unit, gradient] of gradients) {
-      const clipped = { gradient, scale: cast(scale, unit.dtype) };
-      const { kept, change } = this.updateUnit(unit, clipped, cast(rate, unit.dtype));
+      const parameters = unit.trained.map(({ parameter }) => parameter);
+      const ofUnit = cast(scale, unit.dtype);
+      const ofSchedule = cast(rate, unit.dtype);
+      const { kept, change } = unit.rule.update({
+        ...{ unit, gradient, scale: ofUnit, step: steps.get(unit.dtype) as Tensor },
+        state: this.#state.get(unit) as Readonly<Record<string, Variable>>,
+        rate: unit.learningRateScale === 1 ? ofSchedule : mul(ofSchedule, unit.learningRateScale),
+        value: () => cast(join(parameters), unit.dtype),
+      });
       // Parameters are not laid end to end: that would copy each before and after.
-      const changes = takeApart(change, unit.parameters);
-      unit.parameters.forEach((parameter, i) => {
+      const changes = takeApart(change, parameters);
+      parameters.forEach((parameter, i) => {
         const value = cast(parameter, unit.dtype);
         parameter.assign(cast(add(kept ? mul(value, kept) : value, changes[i] as Tensor), parameter.dtype));
       });
     }
     return { gradientNorm };
   }
-}
 
-const single = ({ path, parameter, learningRateScale, weightDecay }: Trained): UpdateUnit => {
-  const { shape } = parameter;
-  const dtype = parameter.dtype === "float64" ? "float64" : "float32";
-  return { path, parameters: [parameter], shape, dtype, learningRateScale, weightDecay };
-};
-
-/** One unit for all that have the same element type and settings. */
-function vectors(trained: readonly Trained[]): UpdateUnit[] {
-  const groups = new Map<string, Trained[]>();
-  for (const each of trained) {
-    const key = [each.parameter.dtype, each.learningRateScale, each.weightDecay].join();
-    groups.set(key, [...(groups.get(key) ?? []), each]);
+  /** Counts the step, and lets each rule record what its units share. */
+  #beginUpdate(): ReadonlyMap<UpdateUnit["dtype"], Tensor> {
+    const step = add(this.#stepCount, 1);
+    this.#stepCount.assign(step);
+    const steps = new Map<UpdateUnit["dtype"], Tensor>();
+    const perRule = new Map<UpdateRule, Map<UpdateUnit["dtype"], Tensor>>();
+    for (const { rule, dtype } of this.units) {
+      if (!steps.has(dtype)) steps.set(dtype, cast(step, dtype));
+      perRule.set(rule, (perRule.get(rule) ?? new Map()).set(dtype, steps.get(dtype) as Tensor));
+    }
+    for (const [rule, ofRule] of perRule) rule.begin?.(ofRule);
+    return steps;
   }
-  return [...groups.values()].map((group, i) => {
-    const [first] = group as [Trained];
-    if (group.length === 1) return single(first);
-    const parameters = group.map(({ parameter }) => parameter);
-    const length = parameters.reduce((total, { shape }) => total + elementCount(shape), 0);
-    return { ...single(first), path: `all.${i}`, parameters, shape: [length] };
-  });
 }
 
-/** Several tensors laid end to end as one vector; one alone stays as it is. */
-const join = (tensors: readonly Tensor[]): Tensor =>
-  tensors.length === 1
-    ? (tensors[0] as Tensor)
-    : concat(
-        tensors.map((tensor) => reshape(tensor, [-1])),
-        0,
-      );
+/** What is kept for a unit, under the names of its parameters. */
+function* byParameter({ trained, path }: UpdateUnit, name: string, variable: Variable): Iterable<[string, Variable]> {
+  if (trained.length === 1) return yield [`${name}.${path}`, variable];
+  let start = 0;
+  for (const each of trained) {
+    const own = `${name}.${each.path}`;
+    yield [own, new StatePart(variable, start, each.parameter.shape, own)];
+    start += elementCount(each.parameter.shape);
+  }
+}
 
 const lengthOf = ({ shape }: Tensor): number => elementCount(shape as readonly number[]);
-
-/** The opposite of `join`: tensors of the parameters' shapes. */
-function takeApart(value: Tensor, parameters: readonly Parameter[]): readonly Tensor[] {
-  if (parameters.length === 1) return [value];
-  const sizes = parameters.map(({ shape }) => elementCount(shape));
-  return split(value, sizes, 0).map((part, i) => reshape(part, (parameters[i] as Parameter).shape));
-}
 
 /**
  * Σ of all squares, added from the last gradient to the first. Gradients of the last layers are made first, and an engine
