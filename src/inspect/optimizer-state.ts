@@ -2,6 +2,7 @@
 
 import { ArgumentError } from "../errors.js";
 import { elementCount } from "../graph/host-array.js";
+import { isHiddenMatrix } from "../optim/muon.js";
 
 export interface ParameterShape {
   readonly path: string;
@@ -16,16 +17,13 @@ const perElement =
   ({ shape }) =>
     states * elementCount(shape);
 
-const isHiddenMatrix = ({ path, shape }: ParameterShape): boolean =>
-  shape.length >= 2 && !/(^|\.)(wte|wpe|embed\w*|lmHead|wordEmbeddings)\./i.test(path);
-
 const stateElements = {
   /** Two moments (Kingma & Ba 2015; Loshchilov & Hutter 2019). */
   adamw: perElement(2),
   /** One moment (Chen et al. 2023). */
   lion: perElement(1),
   /** One moment for matrices inside the model (Jordan et al. 2024); AdamW for the others. */
-  muon: (parameter: ParameterShape) => perElement(isHiddenMatrix(parameter) ? 1 : 2)(parameter),
+  muon: (parameter: ParameterShape) => perElement(isHiddenMatrix(parameter.path, parameter) ? 1 : 2)(parameter),
   /** Gradient descent without momentum. */
   sgd: perElement(0),
   "sgd-momentum": perElement(1),

@@ -3,9 +3,17 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
 import { type HostArray, toNumbers } from "../graph/host-array.js";
-import { constantRate, cosineSchedule, linearSchedule } from "./schedule.js";
+import {
+  constantRate,
+  cosineSchedule,
+  inverseSquareRootSchedule,
+  linearSchedule,
+  type Schedule,
+  wsdSchedule,
+} from "./schedule.js";
 
 const golden = decodeSafetensors(readFileSync(new URL("../../reference/golden/adamw.safetensors", import.meta.url))).tensors;
+const others = decodeSafetensors(readFileSync(new URL("../../reference/golden/optimizers.safetensors", import.meta.url))).tensors;
 const ratesOf = (name: string) => [...toNumbers(golden.get(name) as HostArray)];
 
 /** The settings of reference/adamw.py. */
@@ -24,6 +32,22 @@ describe("schedules", () => {
     for (const [step, rate] of ratesOf("schedule.cosineToZero").entries())
       if (step >= warmupSteps) expect(schedule(step)).toBeCloseTo(rate, 8);
     expect(schedule(totalSteps)).toBe(0);
+  });
+
+  const whole = { peak: 0.5, warmupSteps, totalSteps };
+  it.each<[string, Schedule]>([
+    ["constant", constantRate({ peak: 0.5, warmupSteps })],
+    ["linear", linearSchedule(whole)],
+    ["inverseSquareRoot", inverseSquareRootSchedule({ peak: 0.5, warmupSteps, timescale: 6 })],
+    ["wsdLinear", wsdSchedule({ ...whole, decaySteps: 8, minimum: 0.05 })],
+    ["wsdCosine", wsdSchedule({ ...whole, decaySteps: 8, minimum: 0.05, decay: "cosine" })],
+    ["wsdRoot", wsdSchedule({ ...whole, decaySteps: 8, minimum: 0.05, decay: "1-sqrt" })],
+  ])("%s is that of transformers, whose warm-up begins a step earlier", (name, schedule) => {
+    const rates = others.get(`schedule.${name}`) as HostArray;
+    // The warm-up of its WSD begins at the minimum.
+    const first = name.startsWith("wsd") ? warmupSteps : 0;
+    for (const [step, rate] of [...toNumbers(rates)].entries())
+      if (step >= first) expect(schedule(step), `step ${step}`).toBeCloseTo(rate, 6);
   });
 
   it("rise to the peak, fall to the minimum, and stay there", () => {
@@ -59,6 +83,8 @@ describe("schedules", () => {
   it.each([
     ["a run that is shorter than its warm-up", () => cosineSchedule({ peak: 1, warmupSteps: 5, totalSteps: 4 })],
     ["a minimum above the peak", () => linearSchedule({ peak: 1, totalSteps: 4, minimum: 2 })],
+    ["a fall that is longer than the run", () => wsdSchedule({ peak: 1, warmupSteps: 2, totalSteps: 4, decaySteps: 3 })],
+    ["a timescale of 0", () => inverseSquareRootSchedule({ peak: 1, timescale: 0 })],
     ["a negative peak", () => constantRate({ peak: -1 })],
     ["no number", () => constantRate({ peak: Number.NaN })],
     ["a negative warm-up", () => constantRate({ peak: 1, warmupSteps: -1 })],

@@ -3,6 +3,7 @@
 import { rm } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import * as z from "zod";
+import { loadOptimizerState } from "../checkpoint/optimizer-state.node.js";
 import { loadVariables, saveVariables } from "../checkpoint/variables.node.js";
 import type { Json } from "../data/batch-source.js";
 import type { Engine } from "../engine/engine.js";
@@ -182,7 +183,7 @@ async function trainInto(
       throw new TsumikiError("DATA", `The text has changed since the run in ${run.path} began. Put it back, or start a new run.`);
     await loadVariables(checkpoint.modelPath, checkpointVariables(model));
     if (tuning) await loadVariables(checkpoint.adapterPath, tuning.variables());
-    await loadVariables(checkpoint.optimizerPath, trainer.optimizerVariables);
+    await loadOptimizerState(checkpoint.optimizerPath, trainer.optimizer);
     trainer.restore(state);
     secondsBefore = state.seconds;
   };
