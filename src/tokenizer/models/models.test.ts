@@ -129,3 +129,30 @@ describe("a piece without end, such as a text without spaces", () => {
       );
   });
 });
+
+describe("a unigram vocabulary with a very long token", () => {
+  const entries: [string, number][] = ["<unk>", "a", "b", "ab", "aba", "bab", "ba", "𝄞", "𝄞a", "b𝄞"].map((token, i) => [
+    token,
+    -1 - ((i * 7) % 5),
+  ]);
+  const unigram = (vocab: readonly [string, number][]) => tokenizerFromJson({ model: { type: "Unigram", unk_id: 0, vocab } });
+  const usual = unigram(entries);
+
+  it("encodes other text as without it", () => {
+    const other = unigram([...entries, ["z".repeat(300), -1]]);
+    const text = fc.string({ unit: fc.constantFrom("a", "b", "c", "𝄞", "😀"), maxLength: 30 });
+    fc.assert(
+      fc.property(text, (given) => {
+        const [want, got] = [usual.tokenize(given), other.tokenize(given)];
+        expect([[...got.ids], [...got.offsets]]).toEqual([[...want.ids], [...want.offsets]]);
+      }),
+    );
+  });
+
+  it("is as fast on text that nearly is the token", () => {
+    const long = "ab".repeat(1 << 19);
+    const tokenizer = unigram([...entries, [long, -1]]);
+    expect([...tokenizer.encode(`${long}𝄞`)]).toEqual([entries.length, 7]);
+    expect(tokenizer.encode(long.slice(2))).toEqual(usual.encode(long.slice(2)));
+  });
+});

@@ -2,6 +2,7 @@
 
 import { TsumikiError } from "../../errors.js";
 import { Trie } from "../text/trie.js";
+import { TrieAutomaton } from "../text/trie-automaton.js";
 import type { TokenizerJson } from "../tokenizer-json.js";
 import { UnknownCharacterError } from "../unknown-character.js";
 import { nBest, type Path, type SegmentationLattice, sample } from "./lattice.js";
@@ -10,6 +11,8 @@ import { byteFallback, type SubwordModel, type TokenList, Vocabulary } from "./m
 /** What an unknown character costs below the least probable token [nats]. */
 export const unknownPenalty = 10;
 const none = -1;
+/** Vocabularies with longer tokens, which SentencePiece does not make, are searched in another way. [UTF-16 units] */
+const longestWalk = 256;
 /** Arrays for pieces up to here are kept for the next piece. [UTF-16 units] */
 const keptLength = 1 << 16;
 
@@ -50,6 +53,8 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
   // The best path to each place of a piece; the arrays are used again, unless they are very long. Scores are needed no farther back
   // than the longest token reaches: place p has score `best[p & mask]`.
   const longest = entries.reduce((most, [token]) => Math.max(most, token.length), 2);
+  const lengths = Int32Array.from(entries, ([token]) => token.length);
+  const automaton = longest > longestWalk ? new TrieAutomaton(trie) : undefined;
   const best = new Float64Array(2 ** Math.ceil(Math.log2(longest + 1)));
   const mask = best.length - 1;
   let bestId = new Int32Array(keptLength + 1);
@@ -103,6 +108,29 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
     return knowsCharacter;
   };
 
+  /** The same search, from the ends of tokens: a trie's walk from each start would take as long as the longest token each time. */
+  const extendByEnds = (piece: string, automaton: TrieAutomaton): void => {
+    let node = 0;
+    for (let end = 1, start = 0; end <= piece.length; end++) {
+      const unit = piece.charCodeAt(end - 1);
+      node = automaton.next(node, unit);
+      let knowsCharacter = false;
+      for (let key = automaton.firstKey(node); key > 0; key = automaton.nextKey(key)) {
+        const id = trie.value(key);
+        const from = end - (lengths[id] as number);
+        if (from !== 0 && bestStart[from] === none) continue; // inside a character
+        offer(from, end, id, (best[from & mask] as number) + (scores[id] as number));
+        if (from === start) knowsCharacter = true;
+      }
+      if (unit >= 0xd800 && unit < 0xdc00 && end < piece.length) continue; // half a character
+      if (!knowsCharacter) {
+        needUnknown(piece, start);
+        offer(start, end, unknown, (best[start & mask] as number) + unknownScore);
+      }
+      start = end;
+    }
+  };
+
   const encode = (piece: string, tokens: TokenList): void => {
     const { length } = piece;
     const isLong = length > keptLength;
@@ -112,7 +140,8 @@ export function unigramModel(model: TokenizerJson["model"]): UnigramModel {
     }
     bestStart.fill(none, 0, length + 1);
     best[0] = 0;
-    for (let start = 0; start < length; ) {
+    if (automaton) extendByEnds(piece, automaton);
+    for (let start = automaton ? length : 0; start < length; ) {
       const width = (piece.codePointAt(start) as number) > 0xffff ? 2 : 1;
       if (!extend(piece, start, start + width)) {
         needUnknown(piece, start);

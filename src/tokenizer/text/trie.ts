@@ -37,6 +37,19 @@ export class Trie {
     return this.values[node] as number;
   }
 
+  /** One more than the largest node. A node's parent is smaller than the node. */
+  get size(): number {
+    return this.nodes;
+  }
+
+  /** Calls `visit` with each edge, in any order. */
+  forEachEdge(visit: (parent: number, unit: number, child: number) => void): void {
+    for (let slot = 0; slot < this.parents.length; slot++) {
+      const parent = this.parents[slot] as number;
+      if (parent !== none) visit(parent, this.units[slot] as number, this.children[slot] as number);
+    }
+  }
+
   private makeChild(node: number, unit: number): number {
     const known = this.child(node, unit);
     if (known !== none) return known;
