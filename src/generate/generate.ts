@@ -27,8 +27,9 @@ export async function* generate(
   options: GenerateOptions = {},
 ): AsyncGenerator<string> {
   const stops = new Set((options.stopTokens ?? []).map((token) => idOf(tokenizer, token)));
-  const decoder = tokenizer.decodeStream();
-  for await (const id of generateTokens(model, tokenizer.encode(prompt), options)) {
+  const ids = tokenizer.encode(prompt);
+  const decoder = tokenizer.decodeStream({ after: ids });
+  for await (const id of generateTokens(model, ids, options)) {
     if (stops.has(id)) break;
     const piece = decoder.push(id);
     if (piece) yield piece;

@@ -2,8 +2,10 @@ export type { DecodeStream } from "./decode-stream.js";
 export type { Encoding, Padding, Truncation } from "./encoding.js";
 export { loadTokenizer } from "./load.js";
 export type { Segmentation } from "./models/unigram.js";
+export type { TokenRole } from "./named-tokens.js";
 export {
   type DecodeOptions,
+  type DecodeStreamOptions,
   type EncodeOptions,
   type SampleOptions,
   type TokenizeOptions,

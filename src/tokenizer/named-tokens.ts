@@ -15,7 +15,10 @@ export interface FilesBeside {
   readonly addedTokens?: Readonly<Record<string, unknown>> | undefined;
 }
 
-const roles = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+export const tokenRoles = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"] as const;
+export type TokenRole = (typeof tokenRoles)[number];
+
+const roles: readonly string[] = tokenRoles.map((role) => `${role}_token`);
 
 type NewToken = Pick<AddedToken, "content" | "single_word" | "lstrip" | "rstrip" | "normalized" | "special">;
 
@@ -32,6 +35,20 @@ export function contentOf(token: unknown): string | undefined {
   if (typeof token === "string") return token;
   const content = (token as { content?: unknown } | null | undefined)?.content;
   return typeof content === "string" ? content : undefined;
+}
+
+/** The ids of tokens with a role, of those that the vocabulary has. */
+export function roleIdsOf(
+  config: TokenizerConfig,
+  tokenToId: (token: string) => number | undefined,
+): Partial<Record<TokenRole, number>> {
+  const ids: Partial<Record<TokenRole, number>> = {};
+  for (const role of tokenRoles) {
+    const content = contentOf(config[`${role}_token`]);
+    const id = content === undefined ? undefined : tokenToId(content);
+    if (id !== undefined) ids[role] = id;
+  }
+  return ids;
 }
 
 /** `json` with the tokens that are named beside it, as transformers' `TokenizersBackend` adds them when it loads a folder. */

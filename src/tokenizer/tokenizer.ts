@@ -7,7 +7,7 @@ import { createDecodeStream, type DecodeStream } from "./decode-stream.js";
 import type { Encoding, Padding, Truncation } from "./encoding.js";
 import { createModel } from "./models/index.js";
 import type { Segmentation } from "./models/unigram.js";
-import { withNamedTokens } from "./named-tokens.js";
+import { roleIdsOf, type TokenRole, withNamedTokens } from "./named-tokens.js";
 import { createDecoder } from "./pipeline/decoders.js";
 import { createTextEncoding } from "./pipeline/encoder.js";
 import { createNormalizer, type Normalizer, normalizedText } from "./pipeline/normalizers.js";
@@ -17,6 +17,11 @@ import { parseTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
 export interface DecodeOptions {
   /** Leaves special tokens out of the text. They are kept otherwise. */
   skipSpecialTokens?: boolean;
+}
+
+export interface DecodeStreamOptions extends DecodeOptions {
+  /** Ids that the stream continues, those of a prompt for example: their text and what the stream gives are the decoding of all. */
+  after?: ArrayLike<number>;
 }
 
 /** A text, or two that belong together (a question and its context, a premise and a hypothesis). */
@@ -52,6 +57,8 @@ export interface Tokenizer {
   readonly vocabSize: number;
   /** Tokens such as `<|endoftext|>` that stand for themselves wherever they occur in a text. */
   readonly specialTokens: readonly string[];
+  /** The ids of tokens with a role, as `tokenizer_config.json` names them: `roleIds.eos` ends a text. */
+  readonly roleIds: Readonly<Partial<Record<TokenRole, number>>>;
   /**
    * The ids of `text`, without the begin and end tokens that some tokenizers add around a prompt.
    * @throws TsumikiError TOKENIZER for a character that the vocabulary does not have, where it has no token for unknown ones
@@ -73,7 +80,7 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
   decodeBatch(batch: readonly ArrayLike<number>[], options?: DecodeOptions): string[];
   /** Decodes ids as they come, in whole characters. */
-  decodeStream(options?: DecodeOptions): DecodeStream;
+  decodeStream(options?: DecodeStreamOptions): DecodeStream;
   /** Bytes of UTF-8 that `ids` stand for: what bits per byte are counted in. */
   byteLength(ids: ArrayLike<number>): number;
   /** The id of a token as the vocabulary spells it (byte-level: `Ġthe`). */
@@ -137,6 +144,7 @@ export function tokenizerFromJson(content: unknown, config: TokenizerConfig = de
   return {
     vocabSize,
     specialTokens,
+    roleIds: roleIdsOf(config, tokenToId),
     config,
     encode,
     encodeBatch: (batch, options) => batch.map((text) => encode(text, options)),
@@ -154,7 +162,7 @@ export function tokenizerFromJson(content: unknown, config: TokenizerConfig = de
     segmentations: (piece, count) => needUnigram().nBest(piece, count),
     decode,
     decodeBatch: (batch, options) => batch.map((ids) => decode(ids, options)),
-    decodeStream: (options) => createDecodeStream((ids) => decode(ids, options)),
+    decodeStream: ({ after, ...options } = {}) => createDecodeStream((ids) => decode(ids, options), after),
     byteLength(ids) {
       if (json.decoder?.type !== "ByteLevel") return utf8Length(decode(ids));
       // Exact where the ids begin or end inside a character too: each visible character of a byte-level token is a byte.

@@ -86,9 +86,19 @@ export const assembled = ({ added, normalizer, preTokenizer, postProcessor, deco
   model,
 });
 
+/** Special tokens that end texts by their names. */
+const endsOfText = ["<|endoftext|>", "<|end_of_text|>", "</s>"];
+
+/** Without a preset that says so, a special token that is spelled like an end of text is one. */
+function endOfText(added: readonly AddedToken[], config: Preset["config"]): { eos_token?: string } {
+  const known = endsOfText.find((end) => added.some(({ content, special }) => special && content === end));
+  return known === undefined || "eos_token" in config ? {} : { eos_token: known };
+}
+
 export const trainedConfig = (added: readonly AddedToken[], config: Preset["config"]): TokenizerConfig => ({
   tokenizer_class: "PreTrainedTokenizerFast",
   clean_up_tokenization_spaces: false,
+  ...endOfText(added, config),
   ...config,
   ...(added.length > 0 && {
     added_tokens_decoder: Object.fromEntries(added.map(({ id, ...token }) => [String(id), token])),
