@@ -28,13 +28,14 @@ export async function countWords(source: TextSource, options: CountOptions): Pro
   const { stages, threads, maxWords, signal, onProgress } = options;
   const counter = new WordCounter(stages, maxWords);
   const workers: { handle: CounterHandle; underway: number }[] = [];
+  const spaced = stages.added_tokens.map(({ content }) => content).filter((content) => /[ \n]/.test(content));
   let read = 0;
   let pause = 0;
   try {
     for await (const document of typeof source === "string" ? [source] : source) {
       if (typeof document !== "string")
         throw new TsumikiError("DATA", `A text to train a tokenizer on is a string, but a ${typeof document} was given.`);
-      for (const block of blocksOf(document)) {
+      for (const block of blocksOf(document, spaced)) {
         if (signal?.aborted) throw new TsumikiError("ABORTED", "Training the tokenizer was stopped.");
         if (read > aloneUnits && workers.length < threads - 1)
           workers.push({ handle: startCounter(stages, maxWords), underway: 0 });
@@ -61,16 +62,27 @@ export async function countWords(source: TextSource, options: CountOptions): Pro
   }
 }
 
-/** A text cut where it surely ends a piece: between a letter or digit and a space or line end. */
-function* blocksOf(text: string): Generator<string, void, undefined> {
+/** A text cut where it surely ends a piece: between a letter or digit and a space or line end, and not inside one of `tokens`. */
+function* blocksOf(text: string, tokens: readonly string[]): Generator<string, void, undefined> {
   let start = 0;
   while (text.length - start > blockUnits) {
-    const cut = safeCut(text, start + blockUnits);
+    let cut = safeCut(text, start + blockUnits);
+    while (cut !== undefined && isInside(text, cut, tokens)) cut = safeCut(text, cut + 1);
     if (cut === undefined) break;
     yield text.slice(start, cut);
     start = cut;
   }
   if (start < text.length) yield start === 0 ? text : text.slice(start);
+}
+
+function isInside(text: string, at: number, tokens: readonly string[]): boolean {
+  return tokens.some((token) => {
+    const around = text.slice(Math.max(0, at - token.length + 1), at + token.length - 1);
+    const before = Math.min(at, token.length - 1);
+    for (let found = around.indexOf(token); found >= 0; found = around.indexOf(token, found + 1))
+      if (found < before && found + token.length > before) return true;
+    return false;
+  });
 }
 
 /** The next place from `from` on with a letter or digit before it and a space or line feed behind it. */
