@@ -64,7 +64,7 @@ export interface Inspection {
     readonly optimizerStateBytes: number;
     /**
      * New values of weights and states are written beside the old ones, which they replace when a step has succeeded. From 64 MiB of both
-     * on they are written over the old ones, and this is 0.
+     * on they are written over the old ones, and this is 0, except with OpenVINO.
      */
     readonly secondBufferBytes: number;
     readonly activationBytes: number;
@@ -114,7 +114,7 @@ export function inspectModel(model: CausalLM | HuggingFaceConfig, options: Inspe
   const optimizerStateBytes = 4 * optimizerElements(optimizer, shapes);
   const state = { weightBytes: 4 * parameters, gradientBytes: 4 * parameters, optimizerStateBytes };
   const valueBytes = state.weightBytes + optimizerStateBytes;
-  const inPlace = valueBytes >= leastBytesInPlace;
+  const inPlace = engine !== "openvino" && valueBytes >= leastBytesInPlace;
   const secondBufferBytes = inPlace ? 0 : valueBytes;
   const processBytes = (name: EngineName, recompute: boolean): number => {
     const { workingBytes, programBytes } = stepMemory(config, geometry, sizes, { engine: name, recompute, inPlace });

@@ -74,7 +74,6 @@ class OpenVinoEngine implements Engine {
   readonly version: string;
   readonly threads: number;
   readonly lowering = openVinoLowering;
-  readonly overwritesInputs = true;
   readonly #library: OpenVino;
   readonly #core: Handle;
   readonly #properties: Readonly<Record<string, string>>;
@@ -110,12 +109,6 @@ class OpenVinoEngine implements Engine {
     const buffer = this.#keep(array.dtype, array.shape);
     buffer.bytes.set(bytesOf(array.data));
     return buffer;
-  }
-
-  async view(buffer: EngineBuffer, start: number, shape: readonly number[]): Promise<EngineBuffer> {
-    const view = this.#own(buffer).view(start, shape);
-    this.#buffers.add(view);
-    return view;
   }
 
   async write(buffer: EngineBuffer, array: HostArray): Promise<void> {

@@ -14,19 +14,6 @@ export interface BufferTensor {
   readonly handle: Handle;
 }
 
-interface Place {
-  readonly memory: ArrayBuffer;
-  readonly offset: number;
-}
-
-/** Memory that belongs to an ArrayBuffer of its own never moves; that of a small typed array may lie on V8's heap. */
-function newMemory(openVino: OpenVino, length: number): Place {
-  const memory = new ArrayBuffer(length + alignment);
-  const address = openVino.address(memory);
-  openVino.hugePages?.behind(address, memory.byteLength);
-  return { memory, offset: (alignment - (address % alignment)) % alignment };
-}
-
 export class HostBuffer implements EngineBuffer {
   readonly dtype: DType;
   readonly shape: readonly number[];
@@ -35,25 +22,20 @@ export class HostBuffer implements EngineBuffer {
   readonly #openVino: OpenVino;
   #tensor: BufferTensor | undefined;
 
-  /** @param place default: zeroed memory of its own */
-  constructor(
-    openVino: OpenVino,
-    dtype: DType,
-    shape: readonly number[],
-    { memory, offset }: Place = newMemory(openVino, elementCount(shape) * bytesPerElement(dtype)),
-  ) {
+  /** Zeroed. */
+  constructor(openVino: OpenVino, dtype: DType, shape: readonly number[]) {
     const count = elementCount(shape);
+    const length = count * bytesPerElement(dtype);
+    // Memory that belongs to an ArrayBuffer of its own never moves; that of a small typed array may lie on V8's heap.
+    const memory = new ArrayBuffer(length + alignment);
+    const address = openVino.address(memory);
+    const offset = (alignment - (address % alignment)) % alignment;
+    openVino.hugePages?.behind(address, memory.byteLength);
     this.dtype = dtype;
     this.shape = [...shape];
     this.data = view(dtype, memory, offset, count);
-    this.bytes = new Uint8Array(memory, offset, count * bytesPerElement(dtype));
+    this.bytes = new Uint8Array(memory, offset, length);
     this.#openVino = openVino;
-  }
-
-  /** Elements from `start` on, in the same memory. */
-  view(start: number, shape: readonly number[]): HostBuffer {
-    const offset = this.bytes.byteOffset + start * bytesPerElement(this.dtype);
-    return new HostBuffer(this.#openVino, this.dtype, shape, { memory: this.bytes.buffer, offset });
   }
 
   get tensor(): BufferTensor {

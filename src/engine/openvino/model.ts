@@ -30,7 +30,6 @@ export class OpenVinoModel {
   readonly #outputs: ReadonlyMap<string, Port>;
   /** Output → the ONNX node that makes it. */
   readonly #producers: ReadonlyMap<string, string>;
-  readonly #overwrites: ReadonlyMap<string, string> | undefined;
 
   private constructor(
     library: OpenVino,
@@ -38,7 +37,6 @@ export class OpenVinoModel {
     inputs: ReadonlyMap<string, Port | undefined>,
     outputs: ReadonlyMap<string, Port>,
     producers: ReadonlyMap<string, string>,
-    overwrites: ReadonlyMap<string, string> | undefined,
   ) {
     this.#library = library;
     this.#compiled = compiled;
@@ -47,7 +45,6 @@ export class OpenVinoModel {
     this.#inputs = inputs;
     this.#outputs = outputs;
     this.#producers = producers;
-    this.#overwrites = overwrites;
   }
 
   static async load(
@@ -86,7 +83,7 @@ export class OpenVinoModel {
       ports.push(...outputs);
       checkCount("outputs", outputNames.length, outputs.length);
       const named = new Map(outputs.map((port, i) => [outputNames[i] as string, port]));
-      return new OpenVinoModel(library, compiled, inputs, named, producers, source.overwrites);
+      return new OpenVinoModel(library, compiled, inputs, named, producers);
     } catch (error) {
       for (const port of ports) library.freePort(port);
       library.freeCompiled(compiled);
@@ -147,7 +144,7 @@ export class OpenVinoModel {
     for (const name of this.#inputs.keys())
       if (!inputs.has(name)) throw new TsumikiError("FEED", `The input '${name}' of the model was not given.`);
     for (const name of outputs.keys()) if (!this.#outputs.has(name)) throw unknownName("output", name, this.#outputs);
-    checkOutputs(inputs, outputs, this.#overwrites);
+    checkOutputs(inputs, outputs);
   }
 
   /**
