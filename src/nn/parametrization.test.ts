@@ -1,6 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { referenceEngine } from "../engine/reference/engine.js";
-import { add, fromNumbers, mul, reshape, type Tensor, toNumbers } from "../graph/index.js";
+import {
+  add,
+  constant,
+  fromNumbers,
+  grad,
+  mul,
+  reshape,
+  roundStraightThrough,
+  sum,
+  type Tensor,
+  toNumbers,
+} from "../graph/index.js";
 import { compile } from "../program/compile.js";
 import { float32, int32 } from "../program/signature.js";
 import { Conv2d } from "./conv.js";
@@ -106,4 +117,43 @@ it("are listed, put on once, and taken off once", () => {
   unparametrize(linear, twice);
   expect(() => unparametrize(linear, twice)).toThrow(/does not have this parametrization/);
   expect(effectiveWeight(linear)).toBe(linear.weight);
+});
+
+describe("weights in another form are trained through it", () => {
+  const weight = [0.4, -1.6, 2.2, 0.7, -0.3, 1.1, 0.9, -2.4];
+  const gradientOf = async (parametrization: Parametrization) => {
+    const linear = new Linear(4, 2, { bias: false });
+    linear.weight.write(fromNumbers("float32", [2, 4], weight));
+    parametrize(linear, parametrization);
+    const program = compile(
+      ({ x }) => {
+        const y = linear.forward(x);
+        return { y, gradient: grad(sum(y), [linear.weight])[0] as Tensor };
+      },
+      { x: signature.x },
+      { engine },
+    );
+    const { y, gradient } = await program({ x: feeds.x });
+    return { y: toNumbers(y), gradient: Array.from(toNumbers(gradient)) };
+  };
+  const rows = [0, 1].map((i) => weight.slice(4 * i, 4 * i + 4));
+  const product = (change: (value: number, place: number) => number) =>
+    feeds.x.flatMap((x) =>
+      rows.map((row, i) => row.reduce((total, value, k) => total + change(value, 4 * i + k) * (x[k] as number), 0)),
+    );
+  const sums = [0, 1, 2, 3].map((k) => feeds.x.reduce((total, x) => total + (x[k] as number), 0));
+
+  it("pruned ones by a mask: what it leaves out has no gradient", async () => {
+    const mask = [1, 0, 1, 1, 0, 0, 1, 0];
+    const kept = constant(mask);
+    const { y, gradient } = await gradientOf({ weight: (w) => mul(w, reshape(kept, [2, 4])) });
+    for (const [i, value] of product((w, place) => w * (mask[place] as number)).entries()) expect(y[i]).toBeCloseTo(value, 5);
+    expect(gradient.map((value) => value + 0)).toEqual(mask.map((keep, place) => keep * (sums[place % 4] as number) + 0));
+  });
+
+  it("rounded ones with a straight-through gradient", async () => {
+    const { y, gradient } = await gradientOf({ weight: roundStraightThrough });
+    for (const [i, value] of product(Math.round).entries()) expect(y[i]).toBeCloseTo(value, 5);
+    expect(gradient).toEqual([...sums, ...sums]);
+  });
 });

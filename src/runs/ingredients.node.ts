@@ -127,11 +127,10 @@ async function promptsOf({ samples }: Recipe, texts: RunTexts, tokenizer: Tokeni
 function tuningOf({ tuning, training: { seed } }: Recipe, model: Model): Adapter | undefined {
   if (!tuning) return undefined;
   const adapter = applyTuning(model, tuning, { seed });
-  const unmergeable = adapter.adapted.find(({ adaptation }) => !adaptation.merged);
-  if (unmergeable)
+  if (adapter.unmergeable !== undefined)
     throw new TsumikiError(
       "CONFIG",
-      `The recipe cannot be followed:\n  tuning: ${unmergeable.path} shares its weight with another layer that ${tuning.method} leaves as it is; set tuning.ensureWeightTying, or choose other tuning.targets`,
+      `The recipe cannot be followed:\n  tuning: ${adapter.unmergeable} shares its weight with another layer that ${tuning.method} leaves as it is; set tuning.ensureWeightTying, or choose other tuning.targets`,
     );
   return adapter;
 }

@@ -160,6 +160,11 @@ export abstract class Adapter extends Module {
     return this.#originals !== undefined;
   }
 
+  /** The path of the first module whose weight cannot take the adapter, because another layer shares it; `undefined` where all can. */
+  get unmergeable(): string | undefined {
+    return this.#adapted.find(({ module, adaptation }) => !mergeOf(module, adaptation))?.path;
+  }
+
   /**
    * Writes the adapter into the model's own weights: it computes the same without any extra work, and saves as a model of its own. The
    * adapter's parameters are not trained while it is merged.
@@ -169,12 +174,11 @@ export abstract class Adapter extends Module {
   async merge(engine?: Engine | Promise<Engine>): Promise<void> {
     if (!this.#attached || this.isMerged)
       throw new TsumikiError("STATE", `This adapter is ${this.isMerged ? "merged already" : "not on a model any more"}.`);
-    for (const { path, module, adaptation } of this.#adapted)
-      if (!mergeOf(module, adaptation))
-        throw new ArgumentError(
-          `${path} shares its weight with another layer that this adapter leaves as it is: merged into the weight, it would change both. ` +
-            "Use it without merging, or make it with ensureWeightTying.",
-        );
+    if (this.unmergeable !== undefined)
+      throw new ArgumentError(
+        `${this.unmergeable} shares its weight with another layer that this adapter leaves as it is: merged into the weight, it would change both. ` +
+          "Use it without merging, or make it with ensureWeightTying.",
+      );
     const originals = new Map<Variable, Original>();
     try {
       for (const { module, adaptation } of this.#adapted)

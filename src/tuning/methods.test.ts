@@ -80,6 +80,7 @@ describe.each(variants.map((settings) => [JSON.stringify(settings), settings] as
 
   it("becomes part of the model, and comes off again without a trace", async () => {
     const tuned = await logits();
+    expect(adapter.unmergeable).toBeUndefined();
     await adapter.merge(engine);
     close(await logits(), tuned);
     adapter.unmerge();
