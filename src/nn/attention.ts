@@ -67,7 +67,20 @@ export function mergeHeads(x: Tensor): Tensor {
  */
 export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions = {}): Tensor {
   const attention = attentionOf(q, k, v, options);
-  return isFetched("weights") || !isLong(attention) ? wholeAttention(attention) : blockwiseAttention(attention);
+  return wholeOnly || isFetched("weights") || !isLong(attention) ? wholeAttention(attention) : blockwiseAttention(attention);
+}
+
+let wholeOnly = false;
+
+/** Runs `fn` with whole attention in place of blocks, to compare the two. */
+export function withWholeAttention<R>(fn: () => R): R {
+  const before = wholeOnly;
+  wholeOnly = true;
+  try {
+    return fn();
+  } finally {
+    wholeOnly = before;
+  }
 }
 
 /** What the forms of attention start from: checked, with all defaults. */

@@ -2,16 +2,18 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
 import { onnxRuntimeNode } from "../engine/onnxruntime/node.js";
-import { add, constant, type HostArray, hostArray, mul, range, swapAxes, type Tensor, toNumbers } from "../graph/index.js";
+import { add, constant, type HostArray, hostArray, mul, range, swapAxes, type Tensor, toNumbers, where } from "../graph/index.js";
 import { namedRandom } from "../graph/random.js";
 import { formula } from "../models/testing/golden-decoder.js";
 import { bool, compile, float32 } from "../program/index.js";
 import { alibiSlopes } from "./alibi.js";
 import { type AttendOptions, attend, causal } from "./attention.js";
+import { CrossAttention } from "./cross-attention.js";
 import { activations, Bilinear, FeedForward, type GatedFeedForward, GEGLU, GLU, ReGLU, reluSquared } from "./feed-forward.js";
+import { GroupedQueryAttention } from "./grouped-query-attention.js";
 import { heNormal, lecunNormal, scaledNormal, truncatedNormal, xavierNormal, xavierUniform } from "./initializers.js";
 import { BatchNorm, deepNormConstants, HeadLayerNorm, InstanceNorm, OffsetRMSNorm } from "./norm.js";
-import { AdditiveAttention, CrossAttention, linearAttention } from "./other-attention.js";
+import { AdditiveAttention, linearAttention } from "./other-attention.js";
 import { RelativeBias } from "./relative-bias.js";
 import { parallelBlocks, postNorm, preNorm, sandwichNorm } from "./residual.js";
 import { sinusoidalPositions } from "./sinusoidal.js";
@@ -169,6 +171,57 @@ describe("other attention", () => {
     const first = hostArray("float32", [1, 3, 3], memory.data.slice(0, 9));
     expectClose(await run(memory, [1, 1, 1, 0]), await run(first, [1, 1, 1]));
     expect(await run(memory, [1, 1, 1, 1])).not.toEqual(await run(first, [1, 1, 1]));
+  });
+
+  it("CrossAttention computes the keys and values of a memory once, and uses them in later calls", async () => {
+    const options = { hiddenSize: 6, heads: 2, headDim: 4, valueDim: 5, kvHeads: 1, memorySize: 3 };
+    const block = new CrossAttention(options).initialize(2);
+    await using whole = compile(
+      ({ x, memory, real }) => ({ y: block.forward(x, memory, { mask: { keys: real } }) }),
+      { x: float32("batch", "seq", 6), memory: float32("batch", "keys", 3), real: bool("batch", "keys") },
+      { engine },
+    );
+    await using once = compile(
+      ({ memory }) => ({ ...block.remember(memory) }),
+      { memory: float32("batch", "keys", 3) },
+      { engine },
+    );
+    await using later = compile(
+      ({ x, keys, values, real }) => ({ y: block.forward(x, { keys, values }, { mask: { keys: real } }) }),
+      {
+        x: float32("batch", "seq", 6),
+        keys: float32("batch", 1, "keys", 4),
+        values: float32("batch", 1, "keys", 5),
+        real: bool("batch", "keys"),
+      },
+      { engine },
+    );
+    const [memory, real] = [normal("memory", [2, 4, 3]), hostArray("bool", [2, 4], Uint8Array.of(1, 1, 1, 0, 0, 1, 1, 1))];
+    const { keys, values } = (await once({ memory })) as unknown as Record<"keys" | "values", HostArray<"float32">>;
+    for (const seq of [1, 3]) {
+      const x = normal(`x${seq}`, [2, seq, 6]);
+      const expected = (await whole({ x, memory, real })).y;
+      expectClose((await later({ x, keys, values, real })).y.toNumbers(), expected.toNumbers());
+    }
+  });
+
+  it("GroupedQueryAttention takes biases and masks of its own kind, in both directions", async () => {
+    const block = new GroupedQueryAttention({ hiddenSize: 6, heads: 2, kvHeads: 1, headDim: 4, valueDim: 5 }).initialize(2);
+    const bias = new RelativeBias(2).initialize(4);
+    const [x, visible] = [constant(normal("x", [2, 4, 6])), constant([[true, true, false, true]], "bool")];
+    await using program = compile(
+      () => {
+        const y = block.forward(x, { bias: bias.forward(4, 4), mask: { visible } });
+        const hidden = block.forward(x, { bias: where(visible, bias.forward(4, 4), -1e9) });
+        return { y, hidden, plain: block.forward(x) };
+      },
+      {},
+      { engine },
+    );
+    const { y, hidden, plain } = await program({});
+    expect(y.shape).toEqual([2, 4, 6]);
+    expectClose(y.toNumbers(), hidden.toNumbers());
+    expect(y.toNumbers()).not.toEqual(plain.toNumbers());
   });
 
   it("AdditiveAttention scores by v·tanh(W·q + U·k + b)", async () => {

@@ -2,6 +2,8 @@
 
 export { alibiSlopes } from "./alibi.js";
 export { type AttendOptions, attend, causal, type LayerCache, type Mask, mergeHeads, splitHeads } from "./attention.js";
+export type { KeysAndValues } from "./attention-projections.js";
+export { CrossAttention, type CrossAttentionOptions } from "./cross-attention.js";
 export { dropout } from "./dropout.js";
 export {
   type Activation,
@@ -58,7 +60,7 @@ export {
   OffsetRMSNorm,
   RMSNorm,
 } from "./norm.js";
-export { AdditiveAttention, CrossAttention, type CrossAttentionOptions, linearAttention } from "./other-attention.js";
+export { AdditiveAttention, linearAttention } from "./other-attention.js";
 export {
   type EffectiveValues,
   effectiveValues,

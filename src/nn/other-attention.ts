@@ -1,4 +1,4 @@
-/** Attention that is not a scaled dot product of a sequence with itself: over another sequence, additive, linear. */
+/** Attention that is not a scaled dot product: additive, linear. */
 
 import { mulDims } from "../graph/dim.js";
 import { elu } from "../graph/ops/activation.js";
@@ -11,43 +11,9 @@ import { reshape, squeeze, unsqueeze } from "../graph/ops/shape.js";
 import { softmax } from "../graph/ops/softmax.js";
 import type { Tensor } from "../graph/tensor.js";
 import { Parameter } from "../graph/variable.js";
-import { type AttendOptions, attend, mergeHeads, splitHeads } from "./attention.js";
 import { uniform } from "./initializers.js";
 import { Linear } from "./linear.js";
 import { Module } from "./module.js";
-
-export interface CrossAttentionOptions {
-  readonly hiddenSize: number;
-  readonly heads: number;
-  /** Width of the sequence that is looked at. Default: hiddenSize. */
-  readonly memorySize?: number;
-  readonly bias?: boolean;
-}
-
-/** Queries of one sequence, keys and values of another: a decoder that looks at an encoder (Vaswani et al. 2017, section 3.2.3). */
-export class CrossAttention extends Module {
-  readonly qProj: Linear;
-  readonly kProj: Linear;
-  readonly vProj: Linear;
-  readonly oProj: Linear;
-  readonly #headDim: number;
-
-  constructor({ hiddenSize, heads, memorySize = hiddenSize, bias = true }: CrossAttentionOptions) {
-    super();
-    this.qProj = new Linear(hiddenSize, hiddenSize, { bias });
-    this.kProj = new Linear(memorySize, hiddenSize, { bias });
-    this.vProj = new Linear(memorySize, hiddenSize, { bias });
-    this.oProj = new Linear(hiddenSize, hiddenSize, { bias });
-    this.#headDim = hiddenSize / heads;
-  }
-
-  /** x [batch, seq, hidden], memory [batch, keys, memorySize] → [batch, seq, hidden] */
-  forward(x: Tensor, memory: Tensor, options: Pick<AttendOptions, "mask" | "dropout"> = {}): Tensor {
-    const heads = (y: Tensor) => splitHeads(y, this.#headDim);
-    const [q, k, v] = [heads(this.qProj.forward(x)), heads(this.kProj.forward(memory)), heads(this.vProj.forward(memory))];
-    return this.oProj.forward(mergeHeads(attend(q, k, v, options)));
-  }
-}
 
 /** Scores v·tanh(W·query + U·key) in place of a product (Bahdanau et al. 2015): the first attention there was. */
 export class AdditiveAttention extends Module {
