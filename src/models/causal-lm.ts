@@ -25,7 +25,7 @@ export interface ForwardOptions {
   readonly cache?: KeyValueCache;
   /** Which keys are real and not padding, bool [batch, keys]. Default: all. */
   readonly keys?: Tensor;
-  /** The document of each position where several are packed into a row, int [batch, seq]: none sees another. Not with a cache. */
+  /** The document of each position where several are packed into a row, int [batch, seq]: none sees another, and 0 is padding. Not with a cache. */
   readonly segments?: Tensor;
   /** The position of each id, int [batch, seq]. Default: 0, 1, 2, ... after what is in the cache. */
   readonly positions?: Tensor;

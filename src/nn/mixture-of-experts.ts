@@ -7,10 +7,11 @@
 import { ArgumentError } from "../errors.js";
 import { customGradient } from "../graph/custom-gradient.js";
 import { type Dim, mulDims } from "../graph/dim.js";
+import type { DType } from "../graph/dtype.js";
 import { constant } from "../graph/leaves.js";
 import { add, div, maximum, mul } from "../graph/ops/arithmetic.js";
 import { cast } from "../graph/ops/cast.js";
-import { equal } from "../graph/ops/compare.js";
+import { equal, greater } from "../graph/ops/compare.js";
 import { cumulativeSum } from "../graph/ops/cumulative.js";
 import { gather, takeAlong } from "../graph/ops/indexing.js";
 import { matmul } from "../graph/ops/matmul.js";
@@ -165,10 +166,9 @@ export function loadBalancingLoss(routings: readonly Routing[], { real, perText 
   if (!first) throw new ArgumentError("loadBalancingLoss: there is no routing to balance.");
   const [batch, seq, experts] = first.probabilities.shape as unknown as readonly [Dim, Dim, number];
   const together = perText ? [1] : [0, 1];
-  const counted = real && unsqueeze(cast(real, "float32"), 2); // [batch, seq, 1]
-  const total = counted
-    ? maximum(sum(counted, { axes: together }), 1)
-    : numberOfElements(perText ? [seq] : [batch, seq], "float32");
+  const { dtype } = first.probabilities;
+  const counted = real && unsqueeze(cast(real, dtype), 2); // [batch, seq, 1]
+  const total = counted ? maximum(sum(counted, { axes: together }), 1) : numberOfElements(perText ? [seq] : [batch, seq], dtype);
   /** Mean over tokens and layers, for each expert: [experts], or [batch, experts] for each text */
   const average = (perLayer: (routing: Routing) => Tensor) => {
     const summed = routings.map((routing) => {
@@ -180,17 +180,20 @@ export function loadBalancingLoss(routings: readonly Routing[], { real, perText 
       mul(total, routings.length),
     );
   };
-  const shares = average(({ chosen }) => choicesOf(chosen, experts));
+  const shares = average(({ chosen }) => choicesOf(chosen, experts, dtype));
   const probabilities = average((routing) => routing.probabilities);
-  return mul(mean(sum(mul(shares, probabilities), { axes: [-1] })), experts);
+  const preferred = sum(mul(shares, probabilities), { axes: [-1] }); // a scalar, or [batch]
+  // A row of nothing but padding is no text.
+  const texts = perText && counted ? sum(cast(greater(sum(counted, { axes: [1, 2] }), 0), dtype)) : undefined;
+  return mul(texts ? div(sum(preferred), maximum(texts, 1)) : mean(preferred), experts);
 }
 
 /** 1 where a token chose an expert, else 0: float [batch, seq, experts] */
-function choicesOf(chosen: Tensor, experts: number): Tensor {
+function choicesOf(chosen: Tensor, experts: number, dtype: DType): Tensor {
   const numbers = constant(
     Array.from({ length: experts }, (_, e) => e),
     "int64",
   );
   const isOf = equal(unsqueeze(chosen, 3), numbers); // [batch, seq, expertsPerToken, experts]
-  return sum(cast(isOf, "float32"), { axes: [2] });
+  return sum(cast(isOf, dtype), { axes: [2] });
 }

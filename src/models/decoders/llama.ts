@@ -9,6 +9,7 @@
  */
 
 import { add, mul } from "../../graph/ops/arithmetic.js";
+import { and, greater } from "../../graph/ops/compare.js";
 import type { Tensor } from "../../graph/tensor.js";
 import { isTraining } from "../../graph/trace.js";
 import { activations, GatedFeedForward } from "../../nn/feed-forward.js";
@@ -118,7 +119,7 @@ export class Llama extends CausalLM {
       const { loss, crossEntropy } = this.lossOfHidden(this.hiddenStates(ids, options, routings), labels, options);
       const together = balancedBy === "model" ? [routings] : routings.map((routing) => [routing]);
       const counted = together.filter(({ length }) => length > 0);
-      const counting = { real: options.keys, perText: balancedBy === "text" };
+      const counting = { real: realTokens(options), perText: balancedBy === "text" };
       const balanced = counted.map((layers) => mul(loadBalancingLoss(layers, counting), balancing));
       return { loss: balanced.reduce((sum, part) => add(sum, part), loss), crossEntropy };
     });
@@ -148,6 +149,12 @@ export class Llama extends CausalLM {
   toConfig(): LlamaConfig {
     return this.#config;
   }
+}
+
+/** Which tokens are not padding, bool [batch, seq]; `undefined` where all are real. */
+function realTokens({ keys, segments }: ForwardOptions): Tensor | undefined {
+  const filled = segments && greater(segments, 0);
+  return keys && filled ? and(keys, filled) : (keys ?? filled);
 }
 
 /** Mixtral's experts have their own names: `block_sparse_moe.experts.0.w1` is the gate, `w3` the map up, `w2` the one down. */
