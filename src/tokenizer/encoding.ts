@@ -3,6 +3,7 @@
 /** Arrays over tokens. */
 export interface Encoding {
   readonly ids: Int32Array;
+  /** As the vocabulary spells them; added tokens, and unknown text of Unigram, as they stand in the text. */
   readonly tokens: readonly string[];
   /** [start, end) of each token in its text [UTF-16 units]; 0, 0 for tokens that stand for none. [tokens, 2] */
   readonly offsets: Int32Array;

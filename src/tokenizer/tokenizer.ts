@@ -43,7 +43,7 @@ export interface TokenizeOptions extends EncodeOptions {
   padding?: Padding;
 }
 
-export interface SampleOptions {
+export interface SampleOptions extends EncodeOptions {
   /** Sharpens (above 1) or flattens (below 1) the distribution over segmentations. Kudo (2018) uses 0.1 to 0.5. */
   alpha: number;
   /** Draws from the best so many segmentations of each piece; default: from all. */
@@ -150,11 +150,11 @@ export function tokenizerFromJson(content: unknown, config: TokenizerConfig = de
     encodeBatch: (batch, options) => batch.map((text) => encode(text, options)),
     tokenize,
     tokenizeBatch,
-    encodeSampled(text, { alpha, count, seed }) {
+    encodeSampled(text, { alpha, count, seed, splitSpecialTokens = splitsSpecialTokens(config) }) {
       const { sample } = needUnigram();
       if (!(alpha >= 0)) throw new ArgumentError(`alpha is at least 0, but ${alpha} was given.`);
       const { uniform: random } = namedRandom(seed, "tokenizer.sample");
-      return texts.encodeWith(text, (piece, tokens) => {
+      return texts.encodeWith(text, splitSpecialTokens, (piece, tokens) => {
         const { ids, ends } = sample(piece, { alpha, random, ...(count === undefined ? {} : { count }) });
         ids.forEach((id, i) => void tokens.push(id, ends[i] as number));
       });

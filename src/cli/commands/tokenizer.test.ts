@@ -102,6 +102,17 @@ it("encodes each line, and decodes the other way", async () => {
   expect((await run("decode", out, ids)).output).toBe(`${lines.join("\n")}\n`);
 });
 
+it("encodes the spelling of special tokens where it is asked to", async () => {
+  const made = await trained("special", "--model", "bpe", "--vocab-size", "300", "--preset", "minimind");
+  const line = join(folder, "line.txt");
+  await writeFile(line, "the<|im_end|>");
+  const whole = JSON.parse((await run("encode", made, line)).output) as number[];
+  const split = JSON.parse((await run("encode", made, line, "--split-special")).output) as number[];
+  expect(whole.at(-1)).toBe(2);
+  expect(split).not.toContain(2);
+  expect((await loadTokenizer(made)).decode(split)).toBe("the<|im_end|>");
+});
+
 it("shows pieces in colour, or apart where colours are not wanted", async () => {
   const out = await trained();
   const source = join(folder, "line.txt");

@@ -41,6 +41,7 @@ export function register(program: Command): void {
     .argument("<folder>", "a folder with a tokenizer.json")
     .argument("[file]", "UTF-8 text (default: standard input)")
     .option("--special", "add what the tokenizer puts around texts, such as [CLS] and [SEP]")
+    .option("--split-special", "encode the spelling of special tokens as text")
     .option("--pieces", "show the pieces in colour instead of ids")
     .action(async (folder: string, file: string | undefined, flags) =>
       (await import("../tokenizer/lines.js")).encodeCommand(folder, file, flags),

@@ -8,6 +8,7 @@ import { type Line, textLines } from "./text-lines.js";
 
 interface EncodeFlags {
   readonly special?: boolean;
+  readonly splitSpecial?: boolean;
   readonly pieces?: boolean;
 }
 
@@ -16,10 +17,15 @@ interface DecodeFlags {
   readonly pieces?: boolean;
 }
 
-export async function encodeCommand(folder: string, file: string | undefined, { special = false, pieces = false }: EncodeFlags) {
+export async function encodeCommand(
+  folder: string,
+  file: string | undefined,
+  { special = false, splitSpecial, pieces = false }: EncodeFlags,
+) {
   const tokenizer = await loadTokenizer(folder);
+  const options = splitSpecial ? { splitSpecialTokens: true } : {};
   await eachLine(file, ({ text }) => {
-    const ids = special ? tokenizer.tokenize(text).ids : tokenizer.encode(text);
+    const ids = special ? tokenizer.tokenize(text, options).ids : tokenizer.encode(text, options);
     return pieces ? [describePieces(tokenizer, ids, showsColours())] : jsonOf(ids);
   });
 }

@@ -1,10 +1,11 @@
 /** Runs the instructions of a pattern: a backtracking matcher with Oniguruma's meaning, whose work is bounded. */
 
 import { ArgumentError, TsumikiError } from "../../errors.js";
+import { asserts } from "./assertions.js";
 import { fold } from "./case-folding.js";
+import { before, codeAt } from "./characters.js";
 import type { CodeSet } from "./code-set.js";
-import { assertion, op, type Program } from "./program.js";
-import { words } from "./properties.js";
+import { op, type Program } from "./program.js";
 
 /** Steps that a text may take: most patterns take a few for each of its units, catastrophic ones 2^length. */
 const stepsOfAnyText = 4_000_000;
@@ -40,16 +41,6 @@ const choice = 0;
 const shorter = 1;
 const longer = 2;
 const restore = 3;
-
-const codeAt = (text: string, at: number): number => {
-  const unit = text.charCodeAt(at);
-  return unit >= 0xd800 && unit < 0xdc00 ? (text.codePointAt(at) as number) : unit;
-};
-
-const before = (text: string, at: number): number => {
-  const unit = text.charCodeAt(at - 1);
-  return unit >= 0xdc00 && unit < 0xe000 && at > 1 ? at - 2 : at - 1;
-};
 
 /** Finds the matches of one program in one text after the other. */
 export class Machine {
@@ -212,7 +203,7 @@ export class Machine {
           break;
         }
         case assert:
-          if (this.asserts(code[pc + 1] as number, at) !== (code[pc + 2] === 1)) pc += 3;
+          if (asserts(text, code[pc + 1] as number, at, this.searchStart) !== (code[pc + 2] === 1)) pc += 3;
           else fails = true;
           break;
         case keep:
@@ -297,30 +288,6 @@ export class Machine {
       if (--this.steps < 0) throw this.tooManySteps();
     }
     return false;
-  }
-
-  private asserts(kind: number, at: number): boolean {
-    const { text } = this;
-    const isEnd = at === text.length;
-    const isLineFeed = (place: number) => text.charCodeAt(place) === 0x0a;
-    switch (kind) {
-      case assertion.textStart:
-        return at === 0;
-      case assertion.textEnd:
-        return isEnd;
-      case assertion.lastLineEnd:
-        return isEnd || (at === text.length - 1 && isLineFeed(at));
-      case assertion.lineStart:
-        return at === 0 || (isLineFeed(at - 1) && !isEnd);
-      case assertion.lineEnd:
-        return isEnd || isLineFeed(at);
-      case assertion.searchStart:
-        return at === this.searchStart;
-      default: {
-        const isWord = (place: number) => words().has(codeAt(text, place));
-        return (at > 0 && isWord(before(text, at))) !== (!isEnd && isWord(at));
-      }
-    }
   }
 
   /** Where the text of a group ends when it stands at `at` again. */

@@ -24,7 +24,7 @@ export interface TextEncoding {
   /** The same tokens and where they stand. */
   encodeWithOffsets(text: string, splitSpecial: boolean, visit: TokenVisitor): void;
   /** Encodes each piece with `encodePiece` instead of the model's own way. */
-  encodeWith(text: string, encodePiece: (piece: string, tokens: TokenList) => void): Int32Array;
+  encodeWith(text: string, splitSpecial: boolean, encodePiece: (piece: string, tokens: TokenList) => void): Int32Array;
 }
 
 export function createTextEncoding(json: TokenizerJson, model: SubwordModel, normalize: Normalizer): TextEncoding {
@@ -121,12 +121,12 @@ export function createTextEncoding(json: TokenizerJson, model: SubwordModel, nor
       );
     },
 
-    encodeWith(given, encodeOne) {
+    encodeWith(given, splitSpecial, encodeOne) {
       const output = new IdList(given.length >> 1);
       const source: AlignedText = { text: wellFormed(given), alignment: undefined };
       forEachPiece(
         source,
-        false,
+        splitSpecial,
         ({ text }, start, end) => {
           tokens.length = 0;
           const piece = text.slice(start, end);
