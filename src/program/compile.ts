@@ -22,7 +22,7 @@ import { DeviceValue, endFeeds, type FeedValue, onHost, useDeviceValue } from ".
 import { firstNotFinite, type NotFinite } from "./diagnose.js";
 import { drawNoise } from "./noise.js";
 import { bindSizes, type Feeds, type Signature, symbolicShapes, toArrays } from "./signature.js";
-import { stateStore } from "./store.js";
+import { existingStore, stateStore } from "./store.js";
 import { type Result, Variant } from "./variant.js";
 
 export interface CompileOptions {
@@ -263,7 +263,8 @@ class CompiledFunction<S extends Signature, R extends Readonly<Record<string, Te
       this.#variants.clear();
     };
     // Calls that came before end first. An engine that is closed has freed its models.
-    const store = stateStore(engine);
+    const store = existingStore(engine);
+    if (!store) return;
     await (store.isClosing ? this.#variants.clear() : store.enqueue(free));
   }
 

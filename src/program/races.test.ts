@@ -175,6 +175,14 @@ describe("closing an engine", () => {
     expect(await valuesOf(weight)).toEqual([8]);
   });
 
+  it("leaves programs that never ran able to be released", async () => {
+    const engine = referenceEngine();
+    const program = doubling(variableOf("weight", 1), engine);
+    await engine.close();
+    await expect(program({})).rejects.toMatchObject({ code: "RELEASED" });
+    await program.release();
+  });
+
   it("says so when the weights could not be saved, and is closed all the same", async () => {
     const target = referenceEngine();
     const engine = new Proxy(target, {

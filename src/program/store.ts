@@ -241,7 +241,14 @@ export class StateStore {
 
 const stores = new WeakMap<Engine, StateStore>();
 
-/** The one store of an engine. */
+/** The store of an engine whose programs have run, or have been asked to. */
+export const existingStore = (engine: Engine): StateStore | undefined => stores.get(engine);
+
+/**
+ * The one store of an engine.
+ *
+ * @throws TsumikiError RELEASED when the engine was closed before it had one
+ */
 export function stateStore(engine: Engine): StateStore {
   const store = stores.get(engine) ?? new StateStore(engine);
   stores.set(engine, store);
