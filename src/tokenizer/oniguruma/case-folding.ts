@@ -32,6 +32,9 @@ export function fold(code: number): number {
 const single = (text: string): string | undefined =>
   text.length === ((text.codePointAt(0) as number) > 0xffff ? 2 : 1) ? text : undefined;
 
+/** A character and all that differ from it in case only. */
+export const casesOf = (code: number): CodeSet => CodeSet.of(...(caseClasses().get(code) ?? [code]));
+
 /** The set with all characters that differ from one of its own in case only. */
 export function withOtherCases(set: CodeSet): CodeSet {
   const others = [...caseClasses()].filter(([code]) => set.has(code)).flatMap(([, alike]) => alike);

@@ -42,6 +42,11 @@ export class CodeSet {
     ]);
   }
 
+  /** The same for sets of the same characters. */
+  get key(): string {
+    return this.bounds.join();
+  }
+
   get isEmpty(): boolean {
     return this.bounds.length === 0;
   }
@@ -58,11 +63,6 @@ export class CodeSet {
 
   intersection(other: CodeSet): CodeSet {
     return this.complement().union(other.complement()).complement();
-  }
-
-  /** Whether the set has characters beyond the basic plane, which take two UTF-16 units. */
-  get hasPairs(): boolean {
-    return (this.bounds.at(-1) ?? 0) > 0x10000;
   }
 
   has(code: number): boolean {

@@ -7,6 +7,10 @@ import { assertion, op, type Program, unlimited } from "./program.js";
 
 /** Beyond, counted groups in counted groups would fill the memory. */
 const longestProgram = 1 << 18;
+/** Lookarounds and atomic groups in each other, for each of which the machine calls itself. */
+const deepestBlock = 200;
+/** Alternatives that are compared with each other. */
+const mostCompared = 64;
 
 export interface Compiled {
   readonly program: Program;
@@ -28,7 +32,9 @@ const withoutParents = (key: string, value: unknown): unknown => (key === "paren
 class Compiler {
   private readonly code: number[] = [];
   private readonly sets: CodeSet[] = [];
+  private readonly setNumbers = new Map<string, number>();
   private registers = 2; // of the whole match
+  private depth = 0;
   private readonly groups = new Map<string, number[]>();
 
   constructor(private readonly keepsGroups: boolean) {}
@@ -56,7 +62,10 @@ class Compiler {
           patches.push(this.code.length - 1);
         }
         // Where no later alternative can begin alike, there is nothing to come back for.
-        const isOnly = first !== undefined && firsts.slice(i + 1).every((other) => other?.intersection(first).isEmpty === true);
+        const isOnly =
+          body.length <= mostCompared &&
+          first !== undefined &&
+          firsts.slice(i + 1).every((other) => other?.intersection(first).isEmpty === true);
         if (!isOnly) {
           this.emit(op.split, 0);
           patches.push(this.code.length - 1);
@@ -212,14 +221,17 @@ class Compiler {
   private block([instruction, ...operands]: readonly number[], body: () => void): void {
     this.emit(instruction as number, 0, ...operands);
     const patch = this.code.length - operands.length - 1;
+    if (++this.depth > deepestBlock) throw new Error("it nests groups too deeply");
     body();
+    this.depth--;
     this.emit(op.match);
     this.code[patch] = this.code.length;
   }
 
   private set(set: CodeSet): number {
-    const known = this.sets.indexOf(set);
-    return known >= 0 ? known : this.sets.push(set) - 1;
+    const known = this.setNumbers.get(set.key) ?? this.sets.push(set) - 1;
+    this.setNumbers.set(set.key, known);
+    return known;
   }
 }
 

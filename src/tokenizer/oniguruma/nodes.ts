@@ -6,7 +6,7 @@ import type {
   CharacterClassElementNode,
   CharacterSetNode,
 } from "oniguruma-parser/parser";
-import { withOtherCases } from "./case-folding.js";
+import { casesOf, withOtherCases } from "./case-folding.js";
 import { CodeSet } from "./code-set.js";
 import { unlimited } from "./program.js";
 import { bracketSet, bracketWords, digits, hexDigits, propertySet, spaces, words } from "./properties.js";
@@ -32,10 +32,8 @@ const lineFeed = CodeSet.of(0x0a);
 /** The characters that a node stands for, where it always stands for exactly one. */
 export function setOf(node: AlternativeElementNode | CharacterClassElementNode, flags: Flags): CodeSet | undefined {
   switch (node.type) {
-    case "Character": {
-      const set = CodeSet.of(node.value);
-      return flags.ignoreCase ? withOtherCases(set) : set;
-    }
+    case "Character":
+      return flags.ignoreCase ? casesOf(node.value) : CodeSet.of(node.value);
     case "CharacterClassRange":
       return CodeSet.ofRanges([[node.min.value, node.max.value + 1]]);
     case "CharacterClass": {

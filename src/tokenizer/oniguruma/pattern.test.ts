@@ -59,6 +59,7 @@ const published: Readonly<Record<string, string>> = {
   "DeepSeek V3's Chinese": "[一-龥\u3040-ゟ゠-ヿ]+",
   "DeepSeek LLM's letters": "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕ]+",
   "DeepSeek LLM's end": "\\s+$",
+  "rarer scripts and properties": "\\p{Tibetan}+|\\p{Gothic}|\\p{Emoji}|\\p{Deseret}+|\\p{Dash}|\\p{XID_Continue}+",
 };
 
 const texts = [
@@ -67,6 +68,7 @@ const texts = [
   "CC(=O)Oc1ccccc1C(=O)O.[Na+].[Cl-]C%12[C@@H](N)Br>>I$",
   "def f(x):\n\treturn x ** 2 # 3.14159e10\n\n\n    pass   ",
   "ǅ ſtraße ΣΊΣΥΦΟΣ İstanbul K \u0928\u093f\u0930\u094d 👩‍👩‍👧 𝄞𝔘 a\u2028b\u0085c\u00a0d",
+  "བོད་ཡིག 𐌰𐌱 𐐀𐐁𐐂 😀1# ‐–— x_y",
   "12 123 1234 12345 123456 1234567 12345678901234567890",
   "",
   " ",
@@ -247,7 +249,7 @@ describe("what cannot be done", () => {
     ["\\p{Klingon}", /Klingon/],
     ["(", /cannot be used here/],
     ["(?:(?:(?:ab){1000}){1000}){1000}", /too long/],
-    ["a".repeat(70_000), /more than 65536 characters/],
+    ["a".repeat(20_000), /more than 16384 characters/],
   ])("%s is refused", (source, message) => {
     expect(() => regexMatcher(source)).toThrow(
       expect.objectContaining({ code: "TOKENIZER", message: expect.stringMatching(message) }),
@@ -260,6 +262,20 @@ describe("what cannot be done", () => {
       expect.objectContaining({ code: "TOKENIZER", message: expect.stringContaining("takes too long on a text of 201") }),
     );
     expect(ours("a+")("aab")).toEqual(["aa", "b"]);
+  });
+
+  it("long patterns are as good as short ones", () => {
+    const letters = Array.from({ length: 2000 }, (_, i) => String.fromCharCode(0x4e00 + i));
+    expect(ours(letters.join("|"))("一丁a")).toEqual(["一", "丁", "a"]);
+    expect(ours(`(?i)${"aB".repeat(8000)}`)("Ab".repeat(8001))).toEqual(["Ab".repeat(8000), "Ab"]);
+    expect(ours("[ab]".repeat(4000))("ab".repeat(2001))).toEqual(["ab".repeat(2000), "ab"]);
+  });
+
+  it("groups in each other are errors where they are too many", () => {
+    for (const open of ["(", "(?=", "(?>"]) {
+      expect(() => ours(`${open.repeat(4000)}a${")".repeat(4000)}`)).toThrow(/nests groups too deeply/);
+      expect(ours(`${open.repeat(150)}a${")".repeat(150)}`)("aa")).toEqual(rust(`${open.repeat(150)}a${")".repeat(150)}`)("aa"));
+    }
   });
 
   it("a long match does not fill the stack", () => {

@@ -13,7 +13,7 @@ import { Machine } from "./machine.js";
 export type Matcher = (text: string, visit: (start: number, end: number) => void) => void;
 
 /** Patterns are short; a stranger's could be made to fill the memory. [UTF-16 units] */
-const longestPattern = 1 << 16;
+const longestPattern = 1 << 14;
 
 /** `{"String": ...}` or `{"Regex": ...}`. */
 export function patternOf(pattern: unknown): Matcher {
@@ -35,9 +35,10 @@ export function regexMatcher(source: string): Matcher {
     const machine = new Machine(program, source.length > 200 ? `${source.slice(0, 200)}…` : source, first);
     return (text, visit) => machine.forEachMatch(text, visit);
   } catch (cause) {
+    const fault = cause instanceof RangeError ? "it nests groups too deeply" : (cause as Error).message;
     throw new TsumikiError(
       "TOKENIZER",
-      `The pattern ${source.slice(0, 200)} of this tokenizer.json cannot be used here: ${(cause as Error).message}.`,
+      `The pattern ${source.slice(0, 200)} of this tokenizer.json cannot be used here: ${fault}.`,
       { cause },
     );
   }

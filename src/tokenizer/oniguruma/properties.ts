@@ -137,6 +137,15 @@ function makePropertySet(name: string): CodeSet | undefined {
   return propertyOfJavaScript(name);
 }
 
+/** All code points in order, in texts of 4,096, without surrogates. */
+function* allCharacters(): Generator<string, void, undefined> {
+  const size = 1 << 12;
+  for (let first = 0; first < 0x110000; first += size) {
+    const codes = Array.from({ length: size }, (_, i) => first + i).filter((code) => code < 0xd800 || code > 0xdfff);
+    yield String.fromCodePoint(...codes);
+  }
+}
+
 const surrogates = CodeSet.ofRanges([[0xd800, 0xe000]]);
 
 /** Rarer scripts and properties as this JavaScript has them, of the characters that Oniguruma knows. */
@@ -144,15 +153,17 @@ function propertyOfJavaScript(name: string): CodeSet | undefined {
   for (const spelling of [name, `Script=${name}`]) {
     let pattern: RegExp;
     try {
-      pattern = new RegExp(`\\p{${spelling}}`, "u");
+      pattern = new RegExp(`\\p{${spelling}}+`, "gu");
     } catch {
       continue;
     }
-    const known = category("Cn").union(surrogates).complement();
     const members: [number, number][] = [];
-    for (const [start, end] of known.ranges)
-      for (let code = start; code < end; code++) if (pattern.test(String.fromCodePoint(code))) members.push([code, code + 1]);
-    return CodeSet.ofRanges(members);
+    for (const block of allCharacters())
+      for (const { 0: run } of block.matchAll(pattern)) {
+        const last = run.length - ((run.codePointAt(run.length - 2) ?? 0) > 0xffff ? 2 : 1);
+        members.push([run.codePointAt(0) as number, (run.codePointAt(last) as number) + 1]);
+      }
+    return CodeSet.ofRanges(members).intersection(category("Cn").union(surrogates).complement());
   }
   return undefined;
 }
