@@ -13,6 +13,8 @@ export interface MatchOptions {
   readonly otherNames?: (name: string) => readonly string[];
   /** Which tensors of the file belong to no variable and may be passed over. */
   readonly ignore?: (name: string) => boolean;
+  /** Tensors that may only repeat others, by name, and what they repeat: an output layer that is tied to the embedding. */
+  readonly repeats?: ReadonlyMap<string, string>;
 }
 
 /**

@@ -3,6 +3,9 @@
 import { readFile } from "node:fs/promises";
 import { TsumikiError } from "../errors.js";
 
+/** The text of a JSON file, without the byte order mark that some editors of Windows put in front. */
+export const readJsonText = async (path: string): Promise<string> => (await readFile(path, "utf8")).replace(/^\uFEFF/, "");
+
 /**
  * The object in a JSON file; undefined where there is no file.
  *
@@ -11,7 +14,7 @@ import { TsumikiError } from "../errors.js";
 export async function readJsonObject(path: string): Promise<Readonly<Record<string, unknown>> | undefined> {
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = await readJsonText(path);
   } catch (cause) {
     if (["ENOENT", "ENOTDIR"].includes((cause as NodeJS.ErrnoException).code ?? "")) return undefined;
     throw new TsumikiError("CONFIG", `${path} cannot be read: ${(cause as Error).message}`, { cause });

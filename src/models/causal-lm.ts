@@ -62,14 +62,17 @@ export abstract class CausalLM extends Model {
   /** A decoder without its output has no prefix; masks and rotary frequencies that older releases of transformers kept are passed over. */
   override get checkpointMatch(): MatchOptions {
     const names = new Set([...this.variables().keys()].map((path) => toCheckpointName(this.checkpointPath(path))));
-    const tied = !names.has("lm_head.weight") && !names.has("embed_out.weight");
+    const embedding = [...names].find((name) => /(^|\.)(embed_tokens|wte|embed_in|word_embeddings)\.weight$/.test(name));
+    const tied = !names.has("lm_head.weight") && !names.has("embed_out.weight") ? embedding : undefined;
     return {
       otherNames: (name) => [
         name.replace(/^(transformer|model|gpt_neox)\./, ""),
         ...(name.startsWith("embed_out.") ? [name.replace("embed_out", "lm_head")] : []),
       ],
       ignore: (name) =>
-        /(^|\.)((attn|attention)\.(masked_)?bias|rotary_emb\.inv_freq)$/.test(name) || (tied && name === "lm_head.weight"),
+        /(^|\.)((attn|attention)\.(masked_)?bias|rotary_emb\.inv_freq)$/.test(name) ||
+        (tied !== undefined && name === "lm_head.weight"),
+      repeats: new Map(tied === undefined ? [] : [["lm_head.weight", tied]]),
     };
   }
 

@@ -25,10 +25,21 @@ export const loadModel: typeof node.loadModel = async (directory: string, { weig
   const model = modelFromConfig(parseJson(await fetchBytes(configUrl), configUrl), configUrl, kind);
   const weightsUrl = weights ?? `${base}model.safetensors`;
   const { tensors } = decodeSafetensors(await fetchBytes(weightsUrl), weightsUrl);
+  for (const [name, repeated] of model.checkpointMatch.repeats ?? [])
+    if (tensors.has(name) && !sameValues(tensors.get(name), tensors.get(repeated)))
+      throw new TsumikiError(
+        "CHECKPOINT",
+        `${weightsUrl} has a ${name} that is not ${repeated}, but ${configUrl} ties them: set tie_word_embeddings to false there.`,
+      );
   for (const [variable, name] of matchTensors(weightsUrl, tensors, checkpointVariables(model), model.checkpointMatch))
     variable.write(convertFloats(tensors.get(name) as HostArray, variable.dtype));
   return model as never; // of the kind that was asked for
 };
+
+function sameValues(a: HostArray | undefined, b: HostArray | undefined): boolean {
+  if (a?.data.length !== b?.data.length) return false;
+  return [...(a?.data ?? [])].every((value, i) => value === b?.data[i]);
+}
 
 function parseJson(bytes: Uint8Array, url: string): unknown {
   try {

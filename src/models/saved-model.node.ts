@@ -14,6 +14,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { describeDirectory, requireWeights, saveWeights, type WeightsOptions } from "../checkpoint/directory.node.js";
+import { differingRepeats } from "../checkpoint/repeated-tensors.node.js";
 import { openVariables } from "../checkpoint/variables.node.js";
 import { TsumikiError } from "../errors.js";
 import { syncFolder, writeFileAtomically } from "../files/atomic.node.js";
@@ -110,8 +111,18 @@ export async function loadModel(source: string, { weights, kind, ...download }: 
       "CONFIG",
       `${directory} is not a saved model: there is no config.json. ${await describeDirectory(directory)}`,
     );
-  const model = modelFromConfig(config, path, kind);
-  await openVariables(weights ?? (await requireWeights(directory)), checkpointVariables(model), model.checkpointMatch);
+  const weightsPath = weights ?? (await requireWeights(directory));
+  const described = modelFromConfig(config, path, kind);
+  // A head of its own beside a configuration that ties it (resized embeddings, a merged adapter): the weights are right, as in transformers.
+  const model =
+    (await differingRepeats(weightsPath, described.checkpointMatch)).length > 0
+      ? modelFromConfig(
+          { ...config, tie_word_embeddings: false },
+          `${path}, whose weights have an output layer that is not the embedding,`,
+          kind,
+        )
+      : described;
+  await openVariables(weightsPath, checkpointVariables(model), model.checkpointMatch);
   origins.set(model, {
     tokenIds: Object.fromEntries(tokenIds.flatMap((name) => (name in config ? [[name, config[name]]] : []))),
     generationConfig: await readJsonObject(join(directory, "generation_config.json")),

@@ -304,3 +304,51 @@ describe("saving", () => {
     expect(await values(await loadModel(directory, { kind: "causal-lm", weights: elsewhere }))).toEqual(await values(model));
   });
 });
+
+describe("an output layer in the file of a model whose configuration ties it", () => {
+  const size = { vocabSize: 11, hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+  const logitsOf = async (model: CausalLM) => {
+    await using program = compile(
+      ({ ids }) => ({ logits: model.forward(ids) }),
+      { ids: int32("batch", "seq") },
+      { training: false },
+    );
+    return (await program({ ids: [[1, 2, 3]] })).logits.toNumbers();
+  };
+
+  it.each([
+    ["is taken where it is another one", 0.5],
+    ["is passed over where it repeats the embedding", 0],
+  ])("%s", async (_, change) => {
+    const directory = join(folder, `tied-${change}`);
+    const model = new Llama({ ...size, tieWordEmbeddings: false }).initialize(1);
+    const embedding = await model.embedTokens.weight.read();
+    const head = { ...embedding, data: (embedding.data as Float32Array).map((value) => value + change) } as typeof embedding;
+    model.lmHead?.weight.write(head);
+    const expected = await logitsOf(model);
+    await saveModel(model, directory);
+    const path = join(directory, "config.json");
+    const config = JSON.parse(await readFile(path, "utf8")) as object;
+    await writeFile(path, JSON.stringify({ ...config, tie_word_embeddings: true }));
+    const loaded = await loadModel(directory, { kind: "causal-lm" });
+    expect(loaded.toConfig()).toMatchObject({ tieWordEmbeddings: change === 0 });
+    expect([...(await logitsOf(loaded))]).toEqual([...expected].map((value) => expect.closeTo(value, 5)));
+  });
+
+  it("is refused where the architecture has no output layer of its own", async () => {
+    const directory = join(folder, "tied-gpt2");
+    await saveModel(gpt2(), directory);
+    const path = join(directory, "model.safetensors");
+    await using file = await readSafetensors(path);
+    const entries = await Promise.all([...file.tensors.keys()].map(async (name) => ({ name, ...(await file.read(name)) })));
+    const wte = entries.find(({ name }) => name === "transformer.wte.weight") as (typeof entries)[number];
+    const other = { ...wte, name: "lm_head.weight", data: (wte.data as Float32Array).map((value) => value + 1) };
+    await writeSafetensors(
+      path,
+      [...entries, other].map(({ name, dtype, shape, data }) => ({ name, dtype, shape, data: () => data as Float32Array })),
+    );
+    await expect(loadModel(directory)).rejects.toThrow(
+      fails("CONFIG", /whose weights have an output layer that is not the embedding/),
+    );
+  });
+});

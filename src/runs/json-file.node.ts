@@ -1,15 +1,15 @@
 /** JSON files: checked on the way in, atomic on the way out. */
 
-import { readFile } from "node:fs/promises";
 import * as z from "zod";
 import { type ErrorCode, TsumikiError } from "../errors.js";
 import { writeFileAtomically } from "../files/atomic.node.js";
+import { readJsonText } from "../files/json.node.js";
 
 /** Reads and validates a JSON file; an error of `code` names the file and every field that does not fit. */
 export async function readJsonFile<T>(path: string, schema: z.ZodType<T>, code: ErrorCode): Promise<T> {
   let value: unknown;
   try {
-    value = JSON.parse(await readFile(path, "utf8"));
+    value = JSON.parse(await readJsonText(path));
   } catch (cause) {
     const problem = cause instanceof SyntaxError ? "is not JSON" : "cannot be read";
     throw new TsumikiError(code, `${path} ${problem}: ${(cause as Error).message}`, { cause });
