@@ -425,8 +425,14 @@ describe("attention in blocks", () => {
     expect(weights(few, { mask: causal })).toBe(3);
     expect(weights(few, { mask: causal }, false)).toBe(3); // validation is as thrifty as training
     expect(weights([1, 1, BLOCK, 2], { mask: causal })).toBe(1);
-    expect(weights([1, 1, 2 * BLOCK, 2], {})).toBe(1);
-    expect(weights(few, {})).toBe(3);
-    expect(weights(few, { dropout: 0.1 })).toBe(3);
+    // Where nothing bounds the keys, blocks only save memory.
+    const [shorter, longer]: Shape4[] = [
+      [1, 1, 4 * BLOCK, 2],
+      [1, 1, 5 * BLOCK, 2],
+    ];
+    expect(weights(shorter as Shape4, {})).toBe(1);
+    expect(weights(shorter as Shape4, {}, false)).toBe(4);
+    expect(weights(longer as Shape4, { dropout: 0.1 })).toBe(5);
+    expect(weights([1, 1, 2 * BLOCK, 2], {}, false)).toBe(1);
   });
 });
