@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { TsumikiError } from "../errors.js";
 import { writeFileAtomically } from "../files/atomic.node.js";
 import { chatTemplateFiles, type NamedTemplates, templatesOf } from "./chat-templates.js";
-import type { FilesBeside } from "./named-tokens.js";
+import { type FilesBeside, olderFiles } from "./named-tokens.js";
 import type { TokenizerConfig } from "./tokenizer.js";
 import type { TokenizerJson } from "./tokenizer-json.js";
 
@@ -47,6 +47,11 @@ export async function writeTokenizerFiles(directory: string, json: TokenizerJson
   for (const [file, name] of Object.entries(chatTemplateFiles)) {
     const [path, template] = [join(directory, file), templates.get(name)];
     if (template !== undefined && (await readText(path)) !== undefined) await writeFileAtomically(path, template);
+  }
+  // So would its special tokens.
+  for (const [file, content] of Object.entries(olderFiles(json, config))) {
+    const path = join(directory, file);
+    if ((await readText(path)) !== undefined) await writeFileAtomically(path, `${JSON.stringify(content, null, 2)}\n`);
   }
 }
 

@@ -54,6 +54,19 @@ it.each(golden.cases as readonly Case[])("$name", async ({ json, config, map, ad
   }
 });
 
+it("files of another tokenizer do not speak for the one that is saved over it", async () => {
+  const path = await inFolder({
+    "tokenizer.json": golden.base,
+    "special_tokens_map.json": { eos_token: "<x>", mask_token: "<mask>" },
+    "added_tokens.json": { "<w>": 12 },
+  });
+  const saved = tokenizerFromJson(golden.base, { eos_token: "<eos>" });
+  await saved.save(path);
+  const loaded = await loadTokenizer(path);
+  expect(loaded.roleIds).toEqual({ eos: 3 });
+  expect(loaded.toJSON()).toEqual(saved.toJSON());
+});
+
 describe("what is malformed beside tokenizer.json is an error that names it", () => {
   it.each([
     ["tokenizer_config.json", { added_tokens_decoder: { x: { content: "a" } } }, /added_tokens_decoder\["x"\]/],

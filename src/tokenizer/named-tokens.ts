@@ -30,6 +30,16 @@ export function withSpecialTokensMap(config: TokenizerConfig, { specialTokensMap
   return specialTokensMap === undefined || "added_tokens_decoder" in config ? config : { ...config, ...specialTokensMap };
 }
 
+/** The files of older releases that say what `json` and `config` say. */
+export const olderFiles = (json: TokenizerJson, config: TokenizerConfig): Record<string, object> => ({
+  "special_tokens_map.json": Object.fromEntries(
+    [...roles, "extra_special_tokens", "additional_special_tokens"].flatMap((name) =>
+      config[name] === undefined || config[name] === null ? [] : [[name, config[name]]],
+    ),
+  ),
+  "added_tokens.json": Object.fromEntries(json.added_tokens.map(({ content, id }) => [content, id])),
+});
+
 /** The content of a token that is written as a text or as an object. */
 export function contentOf(token: unknown): string | undefined {
   if (typeof token === "string") return token;
