@@ -25,7 +25,7 @@ import {
   Variable,
 } from "../graph/index.js";
 import { Module } from "../nn/module.js";
-import { AdamW } from "../optim/adamw.js";
+import { Adafactor, AdamW, Lion, Muon, type Optimizer, SGD } from "../optim/index.js";
 import { compile } from "./compile.js";
 import { float32 } from "./signature.js";
 
@@ -56,9 +56,14 @@ const weights = (shape: readonly number[], draw: () => number) =>
   Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => draw() / 30);
 
 /** Losses and everything that is left after some steps, of which the third is refused. */
-async function train(engine: Engine, updateInPlace: boolean, width = 1000) {
+async function train(
+  engine: Engine,
+  updateInPlace: boolean,
+  width = 1000,
+  makeOptimizer: (net: Net) => Optimizer = (net) => new AdamW(net, { flat: false }),
+) {
   const net = new Net(width).initialize(5);
-  const optimizer = new AdamW(net, { flat: false });
+  const optimizer = makeOptimizer(net);
   await using program = compile(
     ({ x }) => {
       const loss = net.loss(x);
@@ -147,6 +152,19 @@ function watched(target: Engine) {
   });
   return watch;
 }
+
+describe.each<[string, (net: Net) => Optimizer]>([
+  ["Lion", (net) => new Lion(net, { flat: false })],
+  ["SGD with momentum", (net) => new SGD(net, { flat: false, momentum: 0.9 })],
+  ["Adafactor", (net) => new Adafactor(net)],
+  ["Muon", (net) => new Muon(net)],
+])("%s", (_, makeOptimizer) => {
+  it("gives the same bits in place, whatever of it is done element by element", async () => {
+    const [inPlace, beside] = [await train(cpu, true, 20, makeOptimizer), await train(cpu, false, 20, makeOptimizer)];
+    expect(inPlace.losses).toEqual(beside.losses);
+    expectSame(inPlace.state, beside.state);
+  });
+});
 
 describe("a step in place", () => {
   it("holds the state once, and its gradients", async () => {
