@@ -3,6 +3,7 @@
  *
  * ```
  * runs/whale/
+ *   run.json           says that this directory is a run, and of which version
  *   recipe.json        what was asked for
  *   config.json        the model's resolved configuration
  *   engines.json       on which engine and in which precision it was computed, from which step on
@@ -13,6 +14,7 @@
  *   compiled/          programs as an engine has compiled them, while the run has not ended; nothing needs them
  *   checkpoints/step-000500/  model.safetensors, optimizer.safetensors, state.json
  *   samples/step-000500.txt
+ *   adapter/           of a tuned model, at the end: what was trained beside it
  *   model.safetensors, generation_config.json   at the end: the run is then a Hugging Face directory as well
  * ```
  *
@@ -23,7 +25,7 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import * as z from "zod";
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, TsumikiError } from "../errors.js";
 import { syncFolder, writeFileAtomically } from "../files/atomic.node.js";
 import {
   bestOf,
@@ -54,11 +56,11 @@ export interface CreateRunOptions {
   readonly overwrite?: boolean;
 }
 
-/** In the order in which they are removed: as long as `recipe.json` is there, the directory is a run. */
+/** In the order in which they are removed: as long as `run.json` is there, the directory is a run. `samples/` is emptied file by file. */
 const runEntries = [
   "checkpoints",
   "compiled",
-  "samples",
+  "adapter",
   "metrics.jsonl",
   "loss.svg",
   "latest",
@@ -69,7 +71,12 @@ const runEntries = [
   "tokenizer.json",
   "config.json",
   "recipe.json",
+  "run.json",
 ];
+
+/** What `run.json` says. Runs of before have none: they are known by their `engines.json`. */
+const marker = { kind: "tsumiki-run", version: 1 } as const;
+const markerSchema = z.object({ kind: z.literal(marker.kind), version: z.int() });
 
 /** Where an engine may keep the compiled programs of the run at `path`. Nothing there is needed; it goes when the run has ended. */
 export const compiledProgramsOf = (path: string): string => join(path, "compiled");
@@ -80,7 +87,9 @@ export class RunDirectory {
   /** Absolute. */
   readonly path: string;
   /** Absolute paths of the files that others read or name to people. */
-  readonly files: Readonly<Record<"recipe" | "config" | "engines" | "tokenizer" | "metrics" | "lossCurve" | "latest", string>>;
+  readonly files: Readonly<
+    Record<"marker" | "recipe" | "config" | "engines" | "tokenizer" | "metrics" | "lossCurve" | "latest", string>
+  >;
   readonly #checkpoints: string;
   readonly #samples: string;
   readonly #appendInTurn = inTurn();
@@ -90,6 +99,7 @@ export class RunDirectory {
     this.path = resolve(path);
     const inside = (name: string) => join(this.path, name);
     this.files = {
+      marker: inside("run.json"),
       recipe: inside("recipe.json"),
       config: inside("config.json"),
       engines: inside("engines.json"),
@@ -110,8 +120,12 @@ export class RunDirectory {
     const run = new RunDirectory(path);
     await makeDirectory(run.path);
     await RunDirectory.checkFree(path, { overwrite });
+    for (const sample of await entriesOf(run.#samples))
+      if (stepOfName(sample) !== undefined) await rm(join(run.#samples, sample), { force: true });
+    if ((await entriesOf(run.#samples)).length === 0) await rm(run.#samples, { recursive: true, force: true });
     for (const entry of runEntries) await rm(join(run.path, entry), { recursive: true, force: true });
     await removeTemporaryFiles(run.path);
+    await writeJsonFile(run.files.marker, marker);
     await writeJsonFile(run.files.config, config);
     await writeJsonFile(run.files.recipe, recipe);
     return run;
@@ -121,13 +135,15 @@ export class RunDirectory {
   static async checkFree(path: string, { overwrite = false }: { readonly overwrite?: boolean } = {}): Promise<void> {
     const run = new RunDirectory(path);
     const entries = await entriesOf(run.path);
-    if (entries.includes("recipe.json")) {
+    if (await run.#isRun(entries)) {
       if (overwrite) return;
       throw new ArgumentError(
         `${run.path} holds a run already${await describeProgress(run)}. Resume it, overwrite it, or choose another directory.`,
       );
     }
-    const foreign = entries.filter((entry) => !entry.startsWith(".") && !runEntries.includes(entry));
+    // With a marker and without a recipe it is a run whose beginning was interrupted.
+    const begun = entries.includes("run.json");
+    const foreign = entries.filter((entry) => !entry.startsWith(".") && !(begun && runEntries.includes(entry)));
     if (foreign.length > 0)
       throw new ArgumentError(
         `${run.path} is not a run and not empty: it holds ${listNames(foreign)}. Choose a directory that is new or empty.`,
@@ -143,6 +159,19 @@ export class RunDirectory {
     await run.readRecipe(anyObject);
     await run.readConfig(anyObject);
     return run;
+  }
+
+  /** Whether the directory is a run that was made here, and not a folder that happens to hold a recipe. */
+  async #isRun(entries: readonly string[]): Promise<boolean> {
+    if (entries.includes("run.json")) {
+      const { version } = await readJsonFile(this.files.marker, markerSchema, "CONFIG");
+      if (version <= marker.version) return entries.includes("recipe.json");
+      throw new TsumikiError(
+        "CONFIG",
+        `${this.path} is a run of version ${version}, made by a newer release; this one knows version ${marker.version}.`,
+      );
+    }
+    return entries.includes("recipe.json") && (await this.engines().catch(() => [])).length > 0;
   }
 
   /** The recipe as it was given. Throws `CONFIG` where it does not fit `schema`. */

@@ -43,7 +43,7 @@ describe("creating and opening", () => {
     expect(run.path).toBe(path);
     expect(await run.readRecipe(z.object({ data: z.string(), steps: z.int() }))).toEqual(recipe);
     expect(await run.readConfig(z.object({ modelType: z.literal("gpt2"), nLayer: z.int() }))).toEqual(config);
-    expect((await readdir(path)).sort()).toEqual(["config.json", "recipe.json"]);
+    expect((await readdir(path)).sort()).toEqual(["config.json", "recipe.json", "run.json"]);
     expect([await run.metrics(), await run.latestCheckpoint(), await run.bestCheckpoint()]).toEqual([[], undefined, undefined]);
   });
 
@@ -84,16 +84,43 @@ describe("creating and opening", () => {
     await run.writeSample(40, "x");
     await writeFile(join(path, "notes.md"), "mine");
     await RunDirectory.create(path, { recipe: { steps: 7 }, config, overwrite: true });
-    expect((await readdir(path)).sort()).toEqual(["config.json", "notes.md", "recipe.json"]);
+    expect((await readdir(path)).sort()).toEqual(["config.json", "notes.md", "recipe.json", "run.json"]);
     expect(await (await RunDirectory.open(path)).readRecipe(z.object({ steps: z.int() }))).toEqual({ steps: 7 });
   });
 
   it("begins in an empty directory, and where an earlier beginning was interrupted", async () => {
     await mkdir(path, { recursive: true });
+    await writeFile(join(path, "run.json"), JSON.stringify({ kind: "tsumiki-run", version: 1 }));
     await writeFile(join(path, "config.json"), "{}");
     await writeFile(join(path, ".recipe.json.123-0a1b2c3d.tmp"), "{");
     await create();
-    expect((await readdir(path)).sort()).toEqual(["config.json", "recipe.json"]);
+    expect((await readdir(path)).sort()).toEqual(["config.json", "recipe.json", "run.json"]);
+  });
+
+  it("overwrites nothing that is not a run: a recipe, a config and samples of the user's own stay", async () => {
+    await mkdir(join(path, "samples"), { recursive: true });
+    for (const name of ["recipe.json", "config.json", "samples/mine.wav"]) await writeFile(join(path, name), "{}");
+    for (const overwrite of [true, false])
+      await expect(create({ overwrite })).rejects.toThrow(fails("ARGUMENT", /is not a run and not empty: it holds config.json/));
+    expect((await readdir(path)).sort()).toEqual(["config.json", "recipe.json", "samples"]);
+  });
+
+  it("leaves the user's own samples in a run that it overwrites", async () => {
+    const run = await create();
+    await run.writeSample(5, "said");
+    await writeFile(join(path, "samples", "mine.wav"), "");
+    await create({ overwrite: true });
+    expect(await readdir(join(path, "samples"))).toEqual(["mine.wav"]);
+  });
+
+  it("knows a run of before by its engines, and refuses one of a newer release", async () => {
+    const run = await create();
+    await run.recordEngine({ fromStep: 0, engine: "reference", device: "cpu", version: "1", threads: 1, precision: "fp32" });
+    await rm(run.files.marker);
+    await expect(create()).rejects.toThrow(/holds a run already/);
+    await create({ overwrite: true });
+    await writeFile(run.files.marker, JSON.stringify({ kind: "tsumiki-run", version: 99 }));
+    await expect(create({ overwrite: true })).rejects.toThrow(fails("CONFIG", /is a run of version 99, made by a newer release/));
   });
 
   it("refuses to open what is absent, not a run, or damaged", async () => {
@@ -192,6 +219,7 @@ describe("checkpoints", () => {
       directory: join(path, "checkpoints", "step-000500"),
       modelPath: join(path, "checkpoints", "step-000500", "model.safetensors"),
       optimizerPath: join(path, "checkpoints", "step-000500", "optimizer.safetensors"),
+      adapterPath: join(path, "checkpoints", "step-000500", "adapter.safetensors"),
       validationLoss: 2.5,
       training,
     });
@@ -350,7 +378,7 @@ describe("rewind", () => {
     expect((await readFile(run.files.metrics, "utf8")).split("\n")).toEqual([...before, ""]);
     expect((await readdir(join(path, "samples"))).sort()).toEqual(["step-000100.txt", "step-000200.txt"]);
     expect((await readdir(path)).sort()).toEqual([
-      ...["checkpoints", "config.json", "latest", "metrics.jsonl", "notes.md", "recipe.json", "samples"],
+      ...["checkpoints", "config.json", "latest", "metrics.jsonl", "notes.md", "recipe.json", "run.json", "samples"],
     ]);
     await run.appendMetrics({ step: 250, loss: 1 });
     expect((await run.metrics()).map(({ step }) => step)).toEqual([50, 100, 150, 200, 250]);

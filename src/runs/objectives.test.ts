@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { modelValues } from "../inspect/index.js";
 import { loadModel } from "../models/index.js";
 import type { Reporter } from "../train/index.js";
+import { RunDirectory } from "./directory.node.js";
 import { parseRecipe, type RecipeInput, runTraining } from "./index.js";
 import { openTrainedModel } from "./trained-model.node.js";
 
@@ -156,6 +157,21 @@ describe("a run", () => {
     await expect(runTraining({ ...recipe, data: { files: [data] } }, { directory: `${directory}-2` })).rejects.toThrow(
       /image-classification names its corpus itself/,
     );
+  });
+
+  it("keeps the model with the smallest validation loss, whenever checkpoints are due", async () => {
+    const directory = join(folder, "best");
+    await runTraining(
+      {
+        ...{ data: { files: [data] }, tokenizer: { model: "character" }, engine },
+        model: { architecture: "gpt2", nEmbd: 16, nLayer: 1, nHead: 2 },
+        training: { ...training, steps: 6, validateEvery: 2, saveEvery: 100 },
+      },
+      { directory },
+    );
+    const losses = (await rowsOf(directory)).flatMap(({ validationLoss }) => validationLoss ?? []);
+    expect(losses).toHaveLength(3);
+    expect((await (await RunDirectory.open(directory)).bestCheckpoint())?.validationLoss).toBe(Math.min(...losses));
   });
 
   it("can be extended when it has ended", async () => {

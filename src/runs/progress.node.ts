@@ -22,9 +22,13 @@ export async function runProgress(directory: string): Promise<RunProgress | unde
   const run = await RunDirectory.open(directory);
   const recipe = await run.readRecipe(savedRecipeSchema);
   const steps = (await run.latestCheckpoint())?.step ?? 0;
-  const finished = steps === recipe.training.steps && entries.includes("model.safetensors");
+  const finished = steps === recipe.training.steps && hasWeights(entries);
   return { recipe, steps, finished, validation: await lastValidation(run) };
 }
+
+/** Whether a model was saved here at the end, in one file or in several. */
+export const hasWeights = (entries: readonly string[]): boolean =>
+  entries.includes("model.safetensors") || entries.includes("model.safetensors.index.json");
 
 export async function lastValidation(run: RunDirectory): Promise<ValidationMetrics | undefined> {
   const row = (await run.metrics()).findLast(({ validationLoss }) => typeof validationLoss === "number");

@@ -12,6 +12,7 @@ import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { applyTuning } from "../tuning/index.js";
 import type { Checkpoint } from "./checkpoints.node.js";
 import { RunDirectory } from "./directory.node.js";
+import { hasWeights } from "./progress.node.js";
 import { savedRecipeSchema } from "./recipe.js";
 
 export interface TrainedModel<K extends ModelKind = ModelKind> {
@@ -64,7 +65,7 @@ async function openGguf(source: string) {
 /** Of a run that has not ended. */
 async function newestCheckpoint(directory: string): Promise<Checkpoint | undefined> {
   const names = await readdir(directory).catch((): string[] => []);
-  if (names.includes("model.safetensors") || !names.includes("recipe.json")) return undefined;
+  if (hasWeights(names) || !names.includes("recipe.json")) return undefined;
   return (await RunDirectory.open(directory)).latestCheckpoint();
 }
 

@@ -23,7 +23,7 @@ import { runLoop } from "../train/train.js";
 import type { Trainer, ValidationMetrics } from "../train/trainer.js";
 import { controlsShown } from "./control-pictures.js";
 import { type Checkpoint, compiledProgramsOf, RunDirectory } from "./directory.node.js";
-import { checkEngineChange, engineAsBefore, runEngineOf } from "./engines.node.js";
+import { checkEngineChange, engineAsBefore, type RunEngine, runEngineOf } from "./engines.node.js";
 import { describeIngredients, type Ingredients, ingredientsOf } from "./ingredients.node.js";
 import { writeJsonFile } from "./json-file.node.js";
 import { lockRun } from "./lock.node.js";
@@ -132,8 +132,6 @@ export async function runTraining(recipe: RecipeInput | undefined, options: RunT
     const now = runEngineOf(latest?.step ?? 0, engine, precision);
     const change = before && checkEngineChange(before, now, allowEngineChange);
     if (change) reporter.message(change);
-    // Not before: a run that is not resumed after all stays as it is.
-    if (opened) await writeJsonFile(opened.files.recipe, followed);
     await using _newLock = opened ? undefined : await lockRun(directory);
     const run =
       opened ?? (await RunDirectory.create(directory, { recipe: followed, config: configOf(ingredients.model), overwrite }));
@@ -141,9 +139,9 @@ export async function runTraining(recipe: RecipeInput | undefined, options: RunT
       await saveConfig(ingredients.model, directory);
       await ingredients.tokenizer?.save(directory);
     }
-    await run.recordEngine(now);
+    if (!latest) await run.recordEngine(now);
     reporter.message(describeIngredients(followed, ingredients, now, relative("", directory) || "."));
-    const result = await trainInto(run, followed, { ...ingredients, engine, precision }, options, latest);
+    const result = await trainInto(run, followed, { ...ingredients, engine, precision, now }, options, latest);
     ended = !result.stopped;
     return result;
   } catch (error) {
@@ -167,7 +165,8 @@ async function trainInto(
     textSha256,
     engine,
     precision,
-  }: Ingredients & { readonly engine: Engine; readonly precision: Precision },
+    now,
+  }: Ingredients & { readonly engine: Engine; readonly precision: Precision; readonly now: RunEngine },
   { signal, generate, reporter = silentReporter }: RunTrainingOptions,
   latest: Checkpoint | undefined,
 ): Promise<RunResult> {
@@ -175,6 +174,10 @@ async function trainInto(
   let secondsBefore = 0;
   let started = performance.now();
   let validated: ValidationMetrics | undefined;
+  let current: Trainer | undefined;
+  /** The step of the newest checkpoint. */
+  let saved = latest?.step;
+  let best = (await run.bestCheckpoint())?.validationLoss ?? Number.POSITIVE_INFINITY;
   const seconds = () => secondsBefore + (performance.now() - started) / 1000;
 
   const restore = async (trainer: Trainer, checkpoint: Checkpoint) => {
@@ -187,8 +190,9 @@ async function trainInto(
     trainer.restore(state);
     secondsBefore = state.seconds;
   };
-  const save = (trainer: Trainer) =>
-    run.saveCheckpoint(
+  const save = async (trainer: Trainer) => {
+    saved = trainer.stepsDone;
+    await run.saveCheckpoint(
       trainer.stepsDone,
       async ({ modelPath, optimizerPath, adapterPath }) => {
         // Below an adapter the model stays as it is: once written, it only gets another name.
@@ -203,6 +207,7 @@ async function trainInto(
         ...(validated?.step === trainer.stepsDone ? { validationLoss: validated.loss } : {}),
       },
     );
+  };
   const speak = async (asked: readonly string[]): Promise<RunSample[]> => {
     const { prompts: _, ...options } = recipe.samples;
     const samples: RunSample[] = [];
@@ -225,7 +230,13 @@ async function trainInto(
     ...(tuning ? { trained: tuning } : {}),
     ...(signal ? { signal } : {}),
     async onStart(trainer) {
-      if (latest) await restore(trainer, latest);
+      if (latest) {
+        await restore(trainer, latest);
+        // Not before: a run that cannot be resumed after all stays as it is.
+        await writeJsonFile(run.files.recipe, recipe);
+        await run.recordEngine(now);
+      }
+      current = trainer;
       await run.rewind(latest?.step ?? 0);
       started = performance.now();
     },
@@ -235,6 +246,9 @@ async function trainInto(
     },
     async onValidation(metrics) {
       validated = metrics;
+      // The best model is kept, whenever a checkpoint is due otherwise.
+      if (metrics.loss < best) await save(current as Trainer);
+      best = Math.min(best, metrics.loss);
       const { step, loss } = metrics;
       await run.appendMetrics({ step, validationLoss: loss, ...validationColumns(metrics.metrics), seconds: seconds() });
       await drawLossCurve();
@@ -242,7 +256,7 @@ async function trainInto(
         for (const sample of await speak(prompts.slice(0, 1))) reporter.message(controlsShown(formatSample(sample)));
     },
     async onSave(trainer) {
-      if (trainer.stepsDone !== latest?.step) await save(trainer);
+      if (trainer.stepsDone !== saved) await save(trainer);
     },
   });
 

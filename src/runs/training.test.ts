@@ -68,7 +68,7 @@ describe("runTraining", () => {
     expect(result.samples).toEqual([{ prompt: "the whale swims;", text: expect.stringMatching(/^[\s\S]{5}$/) }]);
     expect((await readdir(directory)).sort()).toEqual([
       ...["checkpoints", "config.json", "engines.json", "generation_config.json", "latest", "loss.svg", "metrics.jsonl"],
-      ...["model.safetensors", "recipe.json", "samples", "tokenizer.json", "tokenizer_config.json"],
+      ...["model.safetensors", "recipe.json", "run.json", "samples", "tokenizer.json", "tokenizer_config.json"],
     ]);
     expect(await readdir(join(directory, "samples"))).toEqual(["step-000004.txt", "step-000008.txt", "step-000012.txt"]);
     expect((await readdir(join(directory, "checkpoints"))).sort()).toContain("step-000012");

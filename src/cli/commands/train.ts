@@ -195,7 +195,9 @@ function jsonOr(text: string): unknown {
   }
 }
 
-function defaultDirectory(file: string | undefined, data: readonly string[] | undefined): string {
+export function defaultDirectory(file: string | undefined, data: readonly string[] | undefined): string {
   const [named = "pocket"] = [file, data?.[0]].filter((name) => name !== undefined);
-  return join("runs", basename(named, extname(named)) || "run");
+  // What a glob or a name in another script leaves of letters and digits: the folder is to be typed by people.
+  const name = basename(named, extname(named)).replace(/[*?{}[\]!|<>:"\\]+/g, "");
+  return join("runs", /[\p{L}\p{N}]/u.test(name) ? name : "run");
 }
