@@ -34,7 +34,7 @@ export function assistantSpansByDiffing(
   const marker = unusedCharacter(text);
   const spans: Span[] = [];
   for (const [i, message] of messages.entries()) {
-    if (message.role !== "assistant") continue;
+    if (message.role !== "assistant" || message.weight === 0) continue;
     const [before, after] = [messages.slice(0, i), messages.slice(i + 1)];
     const changed = (mark: (said: string) => string) => [...before, changeWords(message, mark), ...after];
     const prompt = render(before, true);
@@ -44,8 +44,12 @@ export function assistantSpansByDiffing(
     let start = prompt;
     if (prompt === undefined || !text.startsWith(prompt)) {
       const marked = render(changed((said) => marker + said));
-      if (marked === undefined || marked === text) continue; // the template does not show this turn
-      start = text.slice(0, commonPrefix(text, marked));
+      const shown =
+        marked === undefined || marked === text
+          ? firstShown(text, message, (changedMessage) => render([...before, changedMessage, ...after]), marker)
+          : marked;
+      if (shown === undefined) continue; // the template does not show this turn
+      start = text.slice(0, commonPrefix(text, shown));
     }
     let end = upToHere;
     if (upToHere === undefined || !text.startsWith(upToHere)) {
@@ -57,13 +61,49 @@ export function assistantSpansByDiffing(
         upToHere !== undefined && markedHere !== undefined
           ? upToHere.slice(upToHere.length - commonSuffix(upToHere, markedHere))
           : "";
-      end = text.slice(0, wordsEnd + commonPrefix(text.slice(wordsEnd), turnEnd));
+      end = text.slice(0, wordsEnd + wholeTokens(turnEnd, commonPrefix(text.slice(wordsEnd), turnEnd), endTokens));
     }
     const from = (start as string).length;
     const to = withoutTrailingSpace(text, (end as string).length, endTokens);
     if (to > from) spans.push([from, to]);
   }
   return spans;
+}
+
+/**
+ * The rendering in which a mark stands as early in the content as the template shows it; undefined where it shows nothing of it. Templates
+ * that leave a thought out show what stands behind it.
+ */
+function firstShown(
+  text: string,
+  message: Message,
+  render: (message: Message) => string | undefined,
+  marker: string,
+): string | undefined {
+  const { content } = message;
+  if (typeof content !== "string") return undefined;
+  const markedAt = (place: number) =>
+    render({ ...message, content: `${content.slice(0, place)}${marker}${content.slice(place)}` });
+  let shown = markedAt(content.length);
+  if (shown === undefined || shown === text) return undefined;
+  let [hidden, visible] = [0, content.length];
+  while (visible - hidden > 1) {
+    const middle = (hidden + visible) >> 1;
+    const marked = markedAt(middle);
+    if (marked === undefined || marked === text) hidden = middle;
+    else [visible, shown] = [middle, marked];
+  }
+  return shown;
+}
+
+/** A length that does not end inside of a token that `text` has there: two texts may begin alike, in the middle of different tokens. */
+function wholeTokens(text: string, length: number, tokens: readonly string[]): number {
+  if (length === text.length) return length;
+  const cut = tokens.flatMap((token) => {
+    const from = token === "" ? -1 : text.lastIndexOf(token, length - 1);
+    return from >= 0 && from + token.length > length ? [from] : [];
+  });
+  return Math.min(length, ...cut);
 }
 
 /** The message with everything changed that it says: thoughts, content, tool calls. */

@@ -48,6 +48,8 @@ export interface Message {
   /** Of a tool's answer: the call that it answers. */
   readonly tool_call_id?: string;
   readonly name?: string;
+  /** Of an assistant's turn: 0 where it is not to be learned (OpenAI's `weight`). Default 1. */
+  readonly weight?: number;
 }
 
 /** A function that can be called: a JSON schema, as OpenAI's API and transformers have it. */
@@ -85,6 +87,7 @@ const message = z.looseObject({
   tool_calls: z.array(toolCall).nullable().optional(),
   tool_call_id: text.optional(),
   name: text.optional(),
+  weight: z.number().optional(),
 });
 const tool = z.looseObject({
   type: z.literal("function"),

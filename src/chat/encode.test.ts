@@ -12,6 +12,7 @@ import {
   chatTemplates,
   encodeConversation,
   loadChatTemplate,
+  renderConversation,
 } from "./index.js";
 
 const conversations = golden.conversations as unknown as Record<string, Conversation>;
@@ -186,5 +187,60 @@ describe("loadChatTemplate", () => {
     await expect(loadChatTemplate(await directory("bad", { "chat_template.jinja": "{% if %}" }))).rejects.toMatchObject({
       code: "CONFIG",
     });
+  });
+});
+
+describe("what the masks of templates without marks take in", () => {
+  const messages = (...said: readonly string[]) =>
+    said.map((content, i) => ({ role: i % 2 === 0 ? ("user" as const) : ("assistant" as const), content }));
+
+  it("ends before the next turn, where the text goes on as the end of the conversation does", () => {
+    const phi3 =
+      "{% for m in messages %}{{ '<|' + m.role + '|>\\n' + m.content + '<|end|>\\n' }}{% endfor %}" +
+      "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}";
+    const template = chatTemplate(phi3, { eos_token: "<|endoftext|>" });
+    expect(spoken(template, { messages: messages("hello", "fine", "how", "thanks") })).toEqual([
+      "fine<|end|>\n",
+      "thanks<|end|>\n<|endoftext|>",
+    ]);
+  });
+
+  it("is an earlier answer without its thought, where the prompt begins one that the template leaves out later", () => {
+    const source =
+      "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}{% if m.role == 'assistant' and not loop.last %}" +
+      "{{ '<think></think>' + m.content.split('</think>')[-1] }}{% else %}{{ m.content }}{% endif %}{{ '<|im_end|>\\n' }}{% endfor %}" +
+      "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n<think>\\n' }}{% endif %}";
+    const template = chatTemplate(source, { eos_token: "<|im_end|>" });
+    expect(spoken(template, { messages: messages("1", "<think>a</think>one", "2", "<think>b</think>two") })).toEqual([
+      "one<|im_end|>",
+      "<think>b</think>two<|im_end|>",
+    ]);
+  });
+
+  it("is an error where nothing of the assistant is left, and leaves out turns of weight 0", async () => {
+    const tokenizer = await trainTokenizer("hello there how are you fine thanks", { model: "bpe", vocabSize: 280 });
+    const silent = chatTemplate("{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}");
+    const conversation = { messages: messages("hello", "fine") };
+    expect(() => encodeConversation(tokenizer, silent, conversation, { place: "chats.jsonl, line 3" })).toThrow(
+      /chats\.jsonl, line 3: the template shows nothing of what the assistant says, so there is nothing to learn/,
+    );
+    const weighted = { messages: messages("hello", "5", "sure?", "4").map((m) => (m.content === "5" ? { ...m, weight: 0 } : m)) };
+    for (const source of [chatTemplates.chatml, withoutMarks(chatTemplates.chatml)])
+      expect(spoken(chatTemplate(source, golden.variables), weighted)).toEqual(["4<|im_end|>"]);
+  });
+});
+
+describe("strip with characters", () => {
+  it.each([
+    ["{{ x.strip('\\n') }}", "\n  a b \n", "  a b "],
+    ["{{ x.lstrip('ab') }}", "abcab", "cab"],
+    ["{{ x.rstrip('ab') }}", "abcab", "abc"],
+    ["{{ x.strip() }}", "\u0085\u001fa\ufeff ", "a\ufeff"],
+    ["{{ x.strip(none) }}", " a ", "a"],
+    ["{{ x.strip('😀') }}", "😀a😀", "a"],
+  ])("%s of %j is %j, as in Python", (source, x, expected) => {
+    const template = chatTemplate(`{% for m in messages %}{% set x = m.content %}${source}{% endfor %}`);
+    const conversation = { messages: [{ role: "user" as const, content: x }] };
+    expect(renderConversation(template, conversation)).toBe(expected);
   });
 });

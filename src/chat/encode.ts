@@ -19,7 +19,7 @@ export interface EncodedConversation {
  * Renders and encodes a conversation. The assistant's tokens are what stands in the template's `{% generation %}` blocks, or is found by
  * rendering the conversation in parts where it has none: see `assistantSpans`.
  *
- * @throws TsumikiError what `renderConversation` throws, and TOKENIZER where the tokens cannot be placed in the text
+ * @throws TsumikiError what `renderConversation` throws, DATA where none of the assistant's tokens is left, and TOKENIZER where the tokens cannot be placed in the text
  */
 export function encodeConversation(
   tokenizer: Tokenizer,
@@ -29,8 +29,19 @@ export function encodeConversation(
 ): EncodedConversation {
   const { text, spans } = renderWithSpans(template, conversation, options, tokenizer.specialTokens);
   const ids = tokenizer.encode(text);
-  return { text, ids, assistantMask: maskOf(spans, text, ids, tokenizer) };
+  const assistantMask = maskOf(spans, text, ids, tokenizer);
+  if (!assistantMask.includes(1) && saysSomething(parseConversation(conversation, options.place)))
+    throw new TsumikiError(
+      "DATA",
+      `${options.place ?? "The conversation"}: the template shows nothing of what the assistant says, so there is nothing to learn. ` +
+        "Templates may leave out thoughts, or turns of roles that they do not know; see the rendered text.",
+    );
+  return { text, ids, assistantMask };
 }
+
+/** Whether there is a turn to learn: one of the assistant's whose weight is not 0. */
+const saysSomething = ({ messages }: Conversation): boolean =>
+  messages.some(({ role, weight }) => role === "assistant" && weight !== 0);
 
 /** The parts of the rendered text that the assistant generates, in order. @throws TsumikiError what `renderConversation` throws */
 export function assistantSpans(
@@ -51,7 +62,11 @@ function renderWithSpans(
   const checked = parseConversation(conversation, options.place);
   const tools = options.tools ?? checked.tools ?? [];
   const used = templateFor(template, tools);
-  if (used.marksGeneration) return { text, spans: generated };
+  const assistants = checked.messages.filter(({ role }) => role === "assistant");
+  const learned = assistants.map(({ weight }) => weight !== 0);
+  if (used.marksGeneration && learned.every(Boolean)) return { text, spans: generated };
+  if (used.marksGeneration && generated.length === assistants.length)
+    return { text, spans: generated.filter((_, i) => learned[i]) };
   const ends = [...specialTokens, ...Object.values(used.variables).filter((value) => typeof value === "string")];
   return { text, spans: assistantSpansByDiffing(used, checked, text, { ...options, tools }, ends) };
 }

@@ -16,6 +16,15 @@ export interface Statement {
   readonly defaultBlock?: readonly Statement[];
   /** Of a `call` block: the call. */
   readonly call?: { readonly callee: { readonly value?: unknown } };
+  /** Of calls: what is called, and with what. */
+  readonly callee?: Statement;
+  readonly args?: readonly Statement[];
+  /** Of `object.property`. */
+  readonly object?: Statement;
+  readonly property?: Statement;
+  readonly computed?: boolean;
+  /** Of names and literals. */
+  readonly value?: unknown;
   /** Of `for`: a name, or several. */
   readonly loopvar?: { readonly value: string | readonly { readonly value: unknown }[] };
   /** Of operators. */

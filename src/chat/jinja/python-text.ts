@@ -59,6 +59,21 @@ const whiteSpace = "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\
 const leadingWhiteSpace = new RegExp(`^${whiteSpace}+`);
 const trailingWhiteSpace = new RegExp(`(?<!${whiteSpace})${whiteSpace}+$`); // each run is tried once, not once for each of its places
 
+export type StripMethod = "strip" | "lstrip" | "rstrip";
+
+/** `str.strip(characters)`: all characters of the set go from the ends; white space where no set is given. */
+export function pythonStripped(text: string, method: StripMethod, characters?: string): string {
+  if (characters === undefined) {
+    const left = method === "rstrip" ? text : text.replace(leadingWhiteSpace, "");
+    return method === "lstrip" ? left : left.replace(trailingWhiteSpace, "");
+  }
+  const [points, set] = [[...text], new Set(characters)];
+  let [start, end] = [0, points.length];
+  if (method !== "rstrip") while (start < end && set.has(points[start] as string)) start++;
+  if (method !== "lstrip") while (end > start && set.has(points[end - 1] as string)) end--;
+  return points.slice(start, end).join("");
+}
+
 export const pythonType = ({ type }: Value): string => pythonTypes.get(type) ?? type;
 
 const pythonTypes = new Map([

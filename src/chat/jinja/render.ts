@@ -12,7 +12,7 @@ import {
   tokenize,
   type Value,
 } from "./library.js";
-import { pythonStrip, pythonText, pythonType } from "./python-text.js";
+import { pythonStrip, pythonStripped, pythonText, pythonType, type StripMethod } from "./python-text.js";
 
 /** A range of the text [UTF-16 units], the end excluded. */
 export type Span = readonly [start: number, end: number];
@@ -74,6 +74,8 @@ export function renderTemplate(template: CompiledTemplate, variables: Readonly<R
   return { text: interpreter.text, generated: interpreter.generated };
 }
 
+const isStripMethod = (name: unknown): name is StripMethod => name === "strip" || name === "lstrip" || name === "rstrip";
+
 const constants = { true: true, false: false, none: null, True: true, False: false, None: null };
 
 /**
@@ -112,7 +114,9 @@ class WritingInterpreter extends Interpreter {
   }
 
   /** Operators and filters that the library evaluates differently; undefined where it does not. */
-  #asInPython({ type, operator, left, right, operand, filter }: Statement, scope: Scope): Value | undefined {
+  #asInPython(statement: Statement, scope: Scope): Value | undefined {
+    const { type, operator, left, right, operand, filter } = statement;
+    if (type === "CallExpression") return this.#stripped(statement, scope);
     if (type === "BinaryExpression" && (operator?.value === "+" || operator?.value === "~")) {
       const [first, second] = [this.evaluate(left, scope), this.evaluate(right, scope)];
       if (operator.value === "~") return textValue(pythonText(first) + pythonText(second));
@@ -126,6 +130,18 @@ class WritingInterpreter extends Interpreter {
       return textValue(filter.value === "trim" ? pythonStrip(text) : text);
     }
     return undefined;
+  }
+
+  /** `text.strip(characters)` and its relatives; the library strips white space, and JavaScript's, whatever it is given. */
+  #stripped({ callee, args = [] }: Statement, scope: Scope): Value | undefined {
+    const { object, property, computed } = callee ?? {};
+    const method = property?.value;
+    if (callee?.type !== "MemberExpression" || computed || !isStripMethod(method) || args.length > 1) return undefined;
+    const text = this.evaluate(object, scope);
+    if (text.type !== "StringValue") return undefined;
+    const given = args[0] && this.evaluate(args[0], scope);
+    if (given && given.type !== "StringValue" && given.type !== "NullValue") return undefined;
+    return textValue(pythonStripped(text.value, method, given?.type === "StringValue" ? given.value : undefined));
   }
 
   #generation({ body = [] }: Statement, toTheText: boolean, around: Scope): Value {
