@@ -226,7 +226,7 @@ describe("what the masks of templates without marks take in", () => {
     );
     const weighted = { messages: messages("hello", "5", "sure?", "4").map((m) => (m.content === "5" ? { ...m, weight: 0 } : m)) };
     for (const source of [chatTemplates.chatml, withoutMarks(chatTemplates.chatml)])
-      expect(spoken(chatTemplate(source, golden.variables), weighted)).toEqual(["4<|im_end|>"]);
+      expect(spoken(chatTemplate(source, golden.variables), weighted).map((said) => said.trim())).toEqual(["4<|im_end|>"]);
   });
 });
 
@@ -239,8 +239,13 @@ describe("strip with characters", () => {
     ["{{ x.strip(none) }}", " a ", "a"],
     ["{{ x.strip('😀') }}", "😀a😀", "a"],
   ])("%s of %j is %j, as in Python", (source, x, expected) => {
-    const template = chatTemplate(`{% for m in messages %}{% set x = m.content %}${source}{% endfor %}`);
-    const conversation = { messages: [{ role: "user" as const, content: x }] };
+    const template = chatTemplate(`{% set x = messages[0].content %}${source}`);
+    const conversation = {
+      messages: [
+        { role: "user" as const, content: x },
+        { role: "assistant" as const, content: "-" },
+      ],
+    };
     expect(renderConversation(template, conversation)).toBe(expected);
   });
 });

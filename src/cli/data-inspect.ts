@@ -106,7 +106,12 @@ function showExample(example: Example, template: ChatTemplate | undefined): stri
     case "conversation":
       return template
         ? [rendered(example, template)]
-        : example.messages.map((message) => turn(message, message.role === "assistant"));
+        : example.messages.map((message) => turn(message, message.role === "assistant" && message.weight !== 0));
+    case "rated":
+      return [
+        `${example.label ? "good" : "bad"}:`,
+        ...example.messages.map((message) => turn(message, example.label && message.role === "assistant")),
+      ];
     case "preference":
       return [
         ...example.prompt.map((message) => turn(message, false)),

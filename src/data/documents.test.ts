@@ -28,7 +28,7 @@ function documentsOf(lengths: readonly number[]) {
   );
 }
 
-const lengthsOfDocuments = fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 2, maxLength: 16 });
+const lengthsOfDocuments = fc.array(fc.integer({ min: 0, max: 30 }), { minLength: 2, maxLength: 16 });
 const options = fc.record({
   context: fc.integer({ min: 1, max: 12 }),
   validationShare: fc.constantFrom(0, 0.2),

@@ -23,6 +23,12 @@ export interface PreferenceExample {
   readonly rejected: readonly Message[];
 }
 
+/** A conversation, and whether what the assistant says in it at the end is good (Ethayarajh et al. 2024, "KTO"). */
+export interface RatedExample extends Conversation {
+  readonly kind: "rated";
+  readonly label: boolean;
+}
+
 /** A text, or two, and the class it belongs to. */
 export interface ClassificationExample {
   readonly kind: "classification";
@@ -38,7 +44,13 @@ export interface TokenLabelExample {
   readonly labels: readonly (string | number)[];
 }
 
-export type Example = TextExample | ConversationExample | PreferenceExample | ClassificationExample | TokenLabelExample;
+export type Example =
+  | TextExample
+  | ConversationExample
+  | PreferenceExample
+  | RatedExample
+  | ClassificationExample
+  | TokenLabelExample;
 export type ExampleKind = Example["kind"];
 
 /** All text of an example, for filters and counts. */
@@ -52,6 +64,7 @@ export function textOf(example: Example): string {
     case "text":
       return example.text;
     case "conversation":
+    case "rated":
       return contents(example.messages).join("\n");
     case "preference":
       return contents([...example.prompt, ...example.chosen, ...example.rejected]).join("\n");

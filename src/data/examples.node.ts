@@ -171,7 +171,7 @@ function rawRows(file: DataFile, from: RowCursor, onRead: (bytes: number) => voi
     case "csv":
       return readTable(byteSource(file, onRead), from, { delimiter: "," });
     case "tsv":
-      return readTable(byteSource(file, onRead), from, { delimiter: "\t" });
+      return readTable(byteSource(file, onRead), from, { delimiter: "\t", quotes: false }); // in tab-separated values a quote is a character like any other
     case "text":
       return readText(byteSource(file, onRead), from);
     case "parquet":

@@ -40,7 +40,7 @@ export function rowsBatch(
       segment++;
       for (let i = 0; i < end - start; i++) {
         if (start + i === documentEnd) {
-          documentEnd = starts[++document + 1] as number;
+          while (start + i === documentEnd) documentEnd = starts[++document + 1] as number; // a document may have no tokens
           position = 0;
           segment++;
         }

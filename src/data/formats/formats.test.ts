@@ -12,6 +12,55 @@ const rows: readonly (readonly [string, object, string, Example])[] = [
   ["plain text", { text: "Call me Ishmael.", id: 3 }, "text", { kind: "text", text: "Call me Ishmael." }],
   ["text called content", { content: "a", url: "b" }, "text", { kind: "text", text: "a" }],
   [
+    "a prompt and its completion",
+    { prompt: "2+2?", completion: "4" },
+    "prompt-completion",
+    { kind: "conversation", messages: [user("2+2?"), assistant("4")] },
+  ],
+  [
+    "turns as prompt and completion: of the prompt nothing is learned",
+    { prompt: [user("a"), assistant("b"), user("c")], completion: [assistant("d")] },
+    "prompt-completion",
+    { kind: "conversation", messages: [user("a"), { ...assistant("b"), weight: 0 }, user("c"), assistant("d")] },
+  ],
+  [
+    "a question and its answer",
+    { question: "Why?", answer: "So." },
+    "prompt-completion",
+    { kind: "conversation", messages: [user("Why?"), assistant("So.")] },
+  ],
+  [
+    "an answer that is rated",
+    { prompt: "2+2?", completion: "5", label: false },
+    "rated",
+    { kind: "rated", messages: [user("2+2?"), assistant("5")], label: false },
+  ],
+  [
+    "turns that are not to be learned, an older call, a call without arguments, a tool that says nothing",
+    {
+      messages: [
+        user("2+2?"),
+        { ...assistant("5"), weight: 0 },
+        user("Clean up."),
+        { role: "assistant", content: null, function_call: { name: "rm", arguments: "" } },
+        { role: "function", name: "rm", content: "" },
+        { ...assistant("Done."), thinking: "It is." },
+      ],
+    },
+    "messages",
+    {
+      kind: "conversation",
+      messages: [
+        user("2+2?"),
+        { ...assistant("5"), weight: 0 },
+        user("Clean up."),
+        { ...assistant(""), tool_calls: [{ type: "function", function: { name: "rm", arguments: {} } }] },
+        { role: "tool", name: "rm", content: "" },
+        { ...assistant("Done."), reasoning_content: "It is." },
+      ],
+    },
+  ],
+  [
     "OpenAI's messages with tools",
     {
       messages: [

@@ -16,7 +16,16 @@ export interface RowFormat {
   readonly parse: (row: Row) => Example;
 }
 
-export type FormatName = "messages" | "conversations" | "preference" | "alpaca" | "token-labels" | "classification" | "text";
+export type FormatName =
+  | "rated"
+  | "messages"
+  | "conversations"
+  | "preference"
+  | "alpaca"
+  | "prompt-completion"
+  | "token-labels"
+  | "classification"
+  | "text";
 
 /** OpenAI's chat format: `{"messages": [{"role", "content"}], "tools": [...]}`. */
 const openAiMessages: RowFormat = {
@@ -103,6 +112,50 @@ const alpaca: RowFormat = {
   },
 };
 
+/** The fields of a question and its answer, in the spellings that data has. */
+const answerFields = [
+  ["prompt", "completion"],
+  ["prompt", "response"],
+  ["question", "answer"],
+  ["query", "response"],
+] as const;
+const answerFieldsOf = (row: Row) => answerFields.find((fields) => fields.every((field) => has(row, field)));
+
+/** The turns of a prompt and its completion, texts or lists; of the prompt's nothing is learned. */
+function answered(row: Row): readonly Message[] {
+  const [asked, answer] = answerFieldsOf(row) as (typeof answerFields)[number];
+  const prompt = turnsOrText(row[asked], asked, "user");
+  const wrong = turnProblem(prompt, { needsAssistant: false });
+  if (wrong) throw new FieldProblem(`${asked}${wrong.at}`, wrong.problem);
+  const given = prompt.map((turn) => (turn.role === "assistant" ? { ...turn, weight: 0 } : turn));
+  return [...systemTurn(row), ...given, ...turnsOrText(row[answer], answer, "assistant")];
+}
+
+/** `{"prompt", "completion"}`, as TRL and OpenAI have it, texts or lists of turns; and other names for the same. */
+const promptCompletion: RowFormat = {
+  name: "prompt-completion",
+  kind: "conversation",
+  fields: "prompt and completion (or prompt and response, question and answer, query and response)",
+  fits: (row) => answerFieldsOf(row) !== undefined,
+  parse(row) {
+    const tools = toolsOf(row.tools, "tools");
+    return { kind: "conversation", messages: answered(row), ...(tools ? { tools } : {}) };
+  },
+};
+
+/** KTO's `{"prompt", "completion", "label"}`, or messages and a label that is true or false. */
+const rated: RowFormat = {
+  name: "rated",
+  kind: "rated",
+  fields: "prompt and completion, or messages, and label: true or false",
+  fits: (row) => typeof row.label === "boolean" && (has(row, "messages") || answerFieldsOf(row) !== undefined),
+  parse(row) {
+    const tools = toolsOf(row.tools, "tools");
+    const messages = has(row, "messages") ? messagesOf(row.messages, "messages") : answered(row);
+    return { kind: "rated", messages, label: row.label as boolean, ...(tools ? { tools } : {}) };
+  },
+};
+
 /** A list of words and a list of labels as long: `tokens` with `labels`, `tags`, `ner_tags` or `pos_tags` (CoNLL). */
 const tokenLabels: RowFormat = {
   name: "token-labels",
@@ -151,10 +204,12 @@ const text: RowFormat = {
 
 /** Those that ask for more come first: a row is of the first format that it fits. */
 export const formats: readonly RowFormat[] = [
+  rated,
   openAiMessages,
   conversations,
   preference,
   alpaca,
+  promptCompletion,
   tokenLabels,
   classification,
   text,

@@ -30,14 +30,19 @@ function messageOf(turn: unknown, field: string): Message {
   const spelled = turn[roleField as string];
   const fromFunctionCall = spelled === "function_call";
   const role = fromFunctionCall ? "assistant" : roleOf(spelled, `${field}.${roleField}`);
-  const content = contentOf(turn[contentField as string], `${field}.${contentField}`, has(turn, "tool_calls"));
+  const callsTools = has(turn, "tool_calls") || has(turn, "function_call");
+  const content = contentOf(turn[contentField as string], `${field}.${contentField}`, callsTools);
   const calls = fromFunctionCall
     ? callsOf(jsonOf(content, `${field}.${contentField}`), `${field}.${contentField}`)
     : has(turn, "tool_calls") && turn.tool_calls !== ""
       ? callsOf(jsonOf(turn.tool_calls, `${field}.tool_calls`), `${field}.tool_calls`)
-      : [];
-  const reasoning = has(turn, "reasoning_content") ? soundText(turn.reasoning_content, `${field}.reasoning_content`) : "";
-  if (role !== "system" && content.trim() === "" && calls.length === 0 && reasoning === "")
+      : has(turn, "function_call") // what OpenAI's API had before tool_calls
+        ? callsOf(turn.function_call, `${field}.function_call`)
+        : [];
+  const reasoningField = ["reasoning_content", "reasoning", "thinking"].find((name) => has(turn, name));
+  const reasoning = reasoningField === undefined ? "" : soundText(turn[reasoningField], `${field}.${reasoningField}`);
+  // A tool may answer nothing at all.
+  if (role !== "system" && role !== "tool" && content.trim() === "" && calls.length === 0 && reasoning === "")
     throw new FieldProblem(`${field}.${contentField}`, content === "" ? "is empty" : "is blank");
   return {
     role,
@@ -46,7 +51,15 @@ function messageOf(turn: unknown, field: string): Message {
     ...(calls.length === 0 ? {} : { tool_calls: calls }),
     ...(has(turn, "tool_call_id") ? { tool_call_id: soundText(turn.tool_call_id, `${field}.tool_call_id`) } : {}),
     ...(has(turn, "name") ? { name: soundText(turn.name, `${field}.name`) } : {}),
+    ...(has(turn, "weight") ? { weight: weightOf(turn.weight, `${field}.weight`) } : {}),
   };
+}
+
+/** Whether a turn is learned: OpenAI's `weight`. */
+function weightOf(value: unknown, field: string): number {
+  const weight = typeof value === "bigint" || typeof value === "boolean" ? Number(value) : value;
+  if (weight === 0 || weight === 1) return weight;
+  throw new FieldProblem(field, `is ${show(value)}, expected 0 for a turn that is not to be learned, or 1`);
 }
 
 function roleOf(value: unknown, field: string): Role {
@@ -85,8 +98,11 @@ function callsOf(value: unknown, field: string): readonly ToolCall[] {
     const described = isRow(call) ? (isRow(call.function) ? call.function : call) : undefined;
     if (!described || typeof described.name !== "string")
       throw new FieldProblem(place, `is ${show(call)}, expected { function: { name, arguments } }`);
-    const parameters = jsonOf(described.arguments ?? {}, `${place}.arguments`);
-    if (!isRow(parameters)) throw new FieldProblem(`${place}.arguments`, `is ${show(parameters)}, expected an object`);
+    const argumentsField = isRow((call as Row).function) ? `${place}.function.arguments` : `${place}.arguments`;
+    // A call without arguments is written in several ways.
+    const given = described.arguments === "" ? {} : (jsonOf(described.arguments ?? {}, argumentsField) ?? {});
+    if (!isRow(given)) throw new FieldProblem(argumentsField, `is ${show(given)}, expected an object`);
+    const parameters = given;
     const id = (call as Row).id;
     return {
       ...(typeof id === "string" ? { id } : {}),

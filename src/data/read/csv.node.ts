@@ -15,14 +15,10 @@ interface TableRecord {
 
 const rowsPerBatch = 256;
 
-export async function* readTable(
-  source: ByteSource,
-  from: RowCursor,
-  { delimiter }: { readonly delimiter: string },
-): AsyncGenerator<readonly RawRow[]> {
+export async function* readTable(source: ByteSource, from: RowCursor, options: TableOptions): AsyncGenerator<readonly RawRow[]> {
   let names: readonly string[] | undefined;
   if (from.byte > 0) {
-    for await (const record of records(source, startOfFile, delimiter)) {
+    for await (const record of records(source, startOfFile, options)) {
       names = headerOf(record, source.name);
       break;
     }
@@ -30,7 +26,7 @@ export async function* readTable(
   let { row } = from;
   let rows: RawRow[] = [];
   try {
-    for await (const record of records(source, from, delimiter)) {
+    for await (const record of records(source, from, options)) {
       if (names === undefined) {
         names = headerOf(record, source.name);
         continue;
@@ -60,13 +56,25 @@ class UnreadableRest extends Error {
   }
 }
 
-async function* records(source: ByteSource, from: RowCursor, delimiter: string): AsyncGenerator<TableRecord> {
+interface TableOptions {
+  readonly delimiter: string;
+  /** Whether a field may stand in quotes. Default true. */
+  readonly quotes?: boolean;
+}
+
+async function* records(
+  source: ByteSource,
+  from: RowCursor,
+  { delimiter, quotes = true }: TableOptions,
+): AsyncGenerator<TableRecord> {
   const lines = lineCounter(from.line);
   const parsed: { readonly fields: readonly Uint8Array[]; readonly bytes: number }[] = [];
   let begin: number | undefined;
   let start = from.byte;
   const parser = parse({
     ...{ delimiter, encoding: null, relax_column_count: true, skip_empty_lines: true },
+    record_delimiter: ["\r\n", "\n", "\r"], // each line by itself: files that were edited elsewhere mix them
+    ...(quotes ? {} : { quote: null }),
     max_record_size: longestValueBytes,
     // Taken here, not from the stream: where a later record is malformed, a stream forgets those before it.
     on_record(fields, { bytes }) {

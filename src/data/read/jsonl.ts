@@ -47,6 +47,18 @@ export async function* readJsonl(source: ByteSource, from: RowCursor): AsyncGene
   if (last) yield [last];
 }
 
+/** Python's json writes NaN and Infinity, which JSON does not have: they are read as null. Undefined where the text is no JSON even so. */
+function withoutNaN(text: string): unknown {
+  if (!/NaN|Infinity/.test(text)) return undefined;
+  try {
+    return JSON.parse(
+      text.replace(/"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b/g, (part) => (part.startsWith('"') ? part : "null")),
+    );
+  } catch {
+    return undefined;
+  }
+}
+
 const isBlank = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0x20 || byte === 0x0d || byte === 0x09);
 
 /** The value that `bytes` spell, or what is wrong with them. */
@@ -56,6 +68,8 @@ export function parseJson(bytes: Uint8Array): Pick<RawRow, "value" | "problem"> 
   try {
     return { value: JSON.parse(decoded.text) as unknown };
   } catch (cause) {
+    const value = withoutNaN(decoded.text);
+    if (value !== undefined) return { value };
     return { value: undefined, problem: { problem: `is not JSON: ${(cause as Error).message}` } };
   }
 }

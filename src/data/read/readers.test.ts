@@ -227,3 +227,23 @@ describe("plain text", () => {
     expect(problems(rows)).toEqual([expect.stringMatching(/^3: {2}is not UTF-8: byte 11 of it \(0xE9\)/)]);
   });
 });
+
+describe("tables of mixed origin", () => {
+  it("end each line as it ends: mixed line ends leave nothing in the fields and lose no row", async () => {
+    expect(values(await all(csv, 'text\r\none\ntwo\r\n"a\r\nb"\rthree'))).toEqual(
+      ["one", "two", "a\r\nb", "three"].map((text) => ({ text })),
+    );
+  });
+
+  it("have quotes that mean nothing between tabs", async () => {
+    const tsv: Reader = (from, cursor) => readTable(from, cursor, { delimiter: "\t", quotes: false });
+    expect(values(await all(tsv, 'a\tb\n"x\t5" wide\n'))).toEqual([{ a: '"x', b: '5" wide' }]);
+  });
+});
+
+it("reads the NaN and Infinity of Python's json as null, and leaves them in texts", async () => {
+  const content = '{"text": "NaN \\" Infinity", "score": NaN, "other": [-Infinity, 1]}\n{"text": Nan}\n';
+  const rows = await all(readJsonl, content);
+  expect(rows[0]?.value).toEqual({ text: 'NaN " Infinity', score: null, other: [null, 1] });
+  expect(rows[1]?.problem?.problem).toMatch(/is not JSON/);
+});
