@@ -51,6 +51,26 @@ export async function saveWeights(
   await reopenVariables(replaced, checkpoint, variables);
 }
 
+/** The weight files of a directory, as paths. */
+export const weightFilesOf = async (directory: string): Promise<string[]> =>
+  (await readdir(directory)).filter(isWeightsFile).map((name) => join(directory, name));
+
+/**
+ * Lets another directory take the place of this one's weight files: `replace` does so. Variables that lay in the old files lie in the new
+ * ones afterwards, or in memory where the new ones have fewer bits.
+ */
+export async function replacingWeights(
+  directory: string,
+  variables: ReadonlyMap<string, Variable>,
+  dtype: FloatDType | undefined,
+  replace: (old: readonly string[]) => Promise<void>,
+): Promise<void> {
+  const old = await weightFilesOf(directory);
+  if (dtype) await keepPrecise(variablesIn(old, variables), dtype);
+  await replace(old);
+  await reopenVariables(old, await requireWeights(directory), variables);
+}
+
 /** Values that lie in a file which is about to hold them with fewer bits move into memory. */
 async function keepPrecise(variables: ReadonlyMap<string, Variable>, dtype: FloatDType): Promise<void> {
   for (const variable of variables.values()) if (variable.dtype !== dtype) variable.write(await variable.read());

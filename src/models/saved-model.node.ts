@@ -13,12 +13,19 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { describeDirectory, requireWeights, saveWeights, type WeightsOptions } from "../checkpoint/directory.node.js";
+import {
+  describeDirectory,
+  replacingWeights,
+  requireWeights,
+  saveWeights,
+  type WeightsOptions,
+} from "../checkpoint/directory.node.js";
 import { differingRepeats } from "../checkpoint/repeated-tensors.node.js";
 import { openVariables } from "../checkpoint/variables.node.js";
 import { TsumikiError } from "../errors.js";
 import { syncFolder, writeFileAtomically } from "../files/atomic.node.js";
 import { readJsonObject } from "../files/json.node.js";
+import { finishReplacement, removeAbandoned, replaceFiles } from "../files/replace.node.js";
 import type { DownloadOptions } from "../hub/download.node.js";
 import { locateModel } from "../hub/locate.node.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
@@ -50,24 +57,41 @@ interface Origin {
 const origins = new WeakMap<Model, Origin>();
 
 /**
- * Writes a model, and its tokenizer when there is one, as a Hugging Face directory. A directory that is new appears when it is
- * complete; in one that is there each file is replaced as a whole, the parameters last.
+ * Writes a model, and its tokenizer when there is one, as a Hugging Face directory. A new directory appears when it is complete. The
+ * files of an existing one are replaced once the new ones lie beside it, whole: an interrupted save leaves the old model, or one that
+ * the next load or save completes.
  */
 export async function saveModel(model: Model, directory: string, options: SaveModelOptions = {}): Promise<void> {
   const target = resolve(directory);
   const isNew = (await entriesOf(target)).length === 0;
   await mkdir(dirname(target), { recursive: true });
-  if (!isNew) return writeModel(model, target, options);
+  if (!isNew) await finishReplacement(target);
+  await removeAbandoned(target);
   const temporary = join(dirname(target), `.${basename(target)}-${randomBytes(4).toString("hex")}`);
   await mkdir(temporary);
   try {
-    await writeModel(model, temporary, options);
-    await rename(temporary, target); // takes the place of an empty directory too
+    if (isNew) {
+      await writeModel(model, temporary, options);
+      await rename(temporary, target); // takes the place of an empty directory too
+    } else await replaceModel(model, target, temporary, options);
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
     throw error;
   }
   await syncFolder(dirname(target));
+}
+
+/** Writes the model beside the directory first: what is in it is either the old model or the new one. */
+async function replaceModel(model: Model, target: string, temporary: string, options: SaveModelOptions): Promise<void> {
+  await replacingWeights(target, checkpointVariables(model), options.dtype, async (old) => {
+    await writeModel(model, temporary, options);
+    await replaceFiles(
+      temporary,
+      target,
+      old.map((path) => basename(path)),
+    );
+  });
+  await options.tokenizer?.save(target); // files of another tokenizer that lay there are brought into line
 }
 
 async function writeModel(model: Model, directory: string, { tokenizer, ...weights }: SaveModelOptions): Promise<void> {
@@ -104,6 +128,7 @@ export async function loadModel<K extends ModelKind>(
 export async function loadModel(source: string, options?: LoadModelOptions): Promise<AnyModel>;
 export async function loadModel(source: string, { weights, kind, ...download }: LoadModelOptions = {}): Promise<AnyModel> {
   const directory = await locateModel(source, download);
+  await finishReplacement(directory);
   const path = join(directory, "config.json");
   const config = await readJsonObject(path);
   if (config === undefined)

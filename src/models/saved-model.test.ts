@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, truncate, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -350,5 +350,49 @@ describe("an output layer in the file of a model whose configuration ties it", (
     await expect(loadModel(directory)).rejects.toThrow(
       fails("CONFIG", /whose weights have an output layer that is not the embedding/),
     );
+  });
+});
+
+describe("saving over another model", () => {
+  const other = () => new GPT2({ vocabSize: 20, nEmbd: 12, nLayer: 1, nHead: 2, nPositions: 6 }).initialize(9);
+  const mine = async () => (await readdir(join(folder, "models"))).sort();
+
+  it("leaves the old model where writing the new one fails, and nothing beside it", async () => {
+    const old = gpt2();
+    await saveModel(old, directory);
+    const failing = other();
+    const broken = [...failing.parameters().values()].at(-1) as unknown as { read: () => Promise<never> };
+    broken.read = async () => Promise.reject(Object.assign(new Error("no space left on device"), { code: "ENOSPC" }));
+    await expect(saveModel(failing, directory)).rejects.toThrow(/no space left/);
+    expect(await values(await loadModel(directory, { kind: "causal-lm" }))).toEqual(await values(old));
+    expect(await mine()).toEqual(["whale"]);
+  });
+
+  it("is completed by the next one who comes, where it was killed while the files took their places", async () => {
+    await saveModel(gpt2(), directory);
+    const [model, complete] = [other(), join(folder, "models", "complete")];
+    await saveModel(model, complete);
+    // As a kill leaves it after the first file: the configuration is new, the weights are old.
+    const from = ".whale-0a1b2c3d";
+    await rename(complete, join(folder, "models", from));
+    const names = await readdir(join(folder, "models", from));
+    await writeFile(
+      join(directory, ".replacing.json"),
+      JSON.stringify({ from, names, obsolete: ["model-00001-of-00002.safetensors"] }),
+    );
+    await writeFile(join(directory, "model-00001-of-00002.safetensors"), "old");
+    await rename(join(folder, "models", from, "config.json"), join(directory, "config.json"));
+    expect(await values(await loadModel(directory, { kind: "causal-lm" }))).toEqual(await values(model));
+    expect((await readdir(directory)).sort()).toEqual(["config.json", "generation_config.json", "model.safetensors"]);
+    expect(await mine()).toEqual(["whale"]);
+  });
+
+  it("removes what a kill left beside it long ago, and nothing that others made", async () => {
+    for (const name of [".whale-00000000", ".whale-11111111", ".whale-mine"])
+      await mkdir(join(folder, "models", name), { recursive: true });
+    const before = new Date(Date.now() - 7_200_000);
+    await utimes(join(folder, "models", ".whale-00000000"), before, before);
+    await saveModel(gpt2(), directory);
+    expect(await mine()).toEqual([".whale-11111111", ".whale-mine", "whale"]);
   });
 });
