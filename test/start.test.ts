@@ -100,7 +100,7 @@ describe("tsumiki start", () => {
         "metrics.jsonl",
         "model.safetensors",
       ],
-      ...["recipe.json", "samples", "tokenizer.json", "tokenizer_config.json"],
+      ...["recipe.json", "run.json", "samples", "tokenizer.json", "tokenizer_config.json"],
     ]);
 
     const again = await tsumiki("start");

@@ -20,6 +20,7 @@ import { compile, float32 } from "tsumiki/program";
 import * as runs from "tsumiki/runs";
 import * as tokenizer from "tsumiki/tokenizer";
 import * as train from "tsumiki/train";
+import * as objectives from "tsumiki/train/objectives";
 import * as tuning from "tsumiki/tuning";
 
 const namespaces = {
@@ -38,6 +39,7 @@ const namespaces = {
   runs,
   tokenizer,
   train,
+  objectives,
   tuning,
   gguf,
   hub,

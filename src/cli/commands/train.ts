@@ -76,11 +76,11 @@ async function train(file: string | undefined, flags: TrainFlags): Promise<void>
   const { trainAndReport } = await import("../training.js");
   const { resume = false, overwrite = false, allowEngineChange = false } = flags;
   const directory = flags.out ?? defaultDirectory(file, flags.data);
+  const fromFlags = await recipeOfFlags(flags);
   if (flags.from !== undefined && file === undefined && !resume && flags.data === undefined)
     throw new ArgumentError(
       "--from says which model learns, and --data from what: add --data with files or a corpus (tsumiki data list shows them).",
     );
-  const fromFlags = await recipeOfFlags(flags);
   const below = await recipeBelow(file, directory, { resume, preset: flags.from === undefined ? "pocket" : "further" });
   const recipe = (await import("../../runs/recipe-merge.js")).mergeRecipes(below, fromFlags);
   await trainAndReport(recipe, { directory, resume, overwrite, allowEngineChange }, (where) => ({
