@@ -41,7 +41,8 @@ export async function trainAndReport(
   const metrics = await (await RunDirectory.open(options.directory)).metrics();
   console.log(`\n${lossCurveText(metrics, { width: Math.min(process.stdout.columns ?? 80, 100) })}`);
   if (result.validation) {
-    console.log(`\nValidation at ${describeValidation(result.validation, result.unit)}.`);
+    const summary = describeValidation(result.validation, result.unit);
+    console.log(`\n${summary.slice(0, 1).toUpperCase()}${summary.slice(1)}.`);
   }
   console.log(`Trained for ${formatDuration(result.seconds)} (minutes:seconds).`);
   for (const { prompt, text } of result.samples) printSample(prompt, text);
