@@ -37,6 +37,11 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
   try {
     const { size } = await file.stat();
     const start = await readBytes(file, new Uint8Array(Math.min(lengthBytes, size)), 0, path);
+    if (new TextDecoder().decode(start) === "version ")
+      throw new TsumikiError(
+        "CHECKPOINT",
+        `${path} is a Git LFS pointer, a note of where the real file is kept: run "git lfs pull" in its repository.`,
+      );
     const headerLength = readHeaderLength(start, size, path);
     const header = await readBytes(file, new Uint8Array(headerLength), lengthBytes, path);
     return safetensorsFile(path, file, parseHeader(header, size, path));

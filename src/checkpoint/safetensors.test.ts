@@ -27,6 +27,17 @@ const entry = (name: string, values: readonly number[], data?: SafetensorsEntry[
 const checkpointError = (message: RegExp) =>
   expect.objectContaining({ code: "CHECKPOINT", message: expect.stringMatching(message) });
 
+it("names a Git LFS pointer as such", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "tsumiki-lfs-"));
+  const path = join(folder, "model.safetensors");
+  await writeFile(path, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n");
+  await expect(readSafetensors(path)).rejects.toMatchObject({
+    code: "CHECKPOINT",
+    message: expect.stringMatching(/Git LFS pointer.*git lfs pull/),
+  });
+  await rm(folder, { recursive: true });
+});
+
 describe("readSafetensors", () => {
   it("reads what decodeSafetensors reads, and says where each tensor lies", async () => {
     const bytes = await readFile(goldenPath);

@@ -1,5 +1,7 @@
 /** Models by name: downloaded from the Hugging Face hub, or a server that speaks like it, into the cache that Python shares. */
 
+import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { HubApiError, listFiles, modelInfo } from "@huggingface/hub";
 import { ArgumentError, TsumikiError } from "../errors.js";
@@ -24,7 +26,7 @@ export interface DownloadOptions {
   readonly cacheFolder?: string;
   /** Use what is in the cache and ask nobody. Default: whether `HF_HUB_OFFLINE` is set. */
   readonly offline?: boolean;
-  /** For private and gated models. Default: `HF_TOKEN`. */
+  /** For private and gated models. Default: `HF_TOKEN`, or what `hf auth login` keeps: `HF_TOKEN_PATH`, or `token` in `HF_HOME`. */
   readonly accessToken?: string;
   /** Called while a file arrives, and when it is there; not for files that are in the cache. */
   readonly onProgress?: (progress: DownloadProgress) => void;
@@ -116,7 +118,9 @@ async function fetchFiles(
     }
     doneBytes += file.size;
   }
-  await cache.rememberCommit(model.revision, commit);
+  // A configuration alone does not take the place of a model that was downloaded at an earlier commit: offline that is still the model.
+  if (wanted === "model" || (await cache.commitOf(model.revision)) === undefined)
+    await cache.rememberCommit(model.revision, commit);
   return folder;
 }
 
@@ -137,13 +141,24 @@ async function cachedModel(
   throw new TsumikiError("NETWORK", `${repository} at ${revision} is not in the cache, ${why}.`, { cause });
 }
 
-function access({
-  hubUrl = process.env.HF_ENDPOINT || "https://huggingface.co",
-  accessToken = process.env.HF_TOKEN,
-}: DownloadOptions) {
+function access({ hubUrl = process.env.HF_ENDPOINT || "https://huggingface.co", accessToken = keptToken() }: DownloadOptions) {
   if (accessToken && !accessToken.startsWith("hf_"))
-    throw new ArgumentError("The access token (HF_TOKEN) is not one of the hub: those begin with hf_.");
+    throw new ArgumentError(
+      "The access token (HF_TOKEN, or the one that hf auth login keeps) is not one of the hub: those begin with hf_.",
+    );
   return { hubUrl: hubUrl.replace(/\/+$/, ""), ...(accessToken ? { accessToken } : {}) };
+}
+
+/** Where Python's huggingface_hub looks for it. */
+function keptToken(): string | undefined {
+  const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH, HF_HOME, XDG_CACHE_HOME } = process.env;
+  if (HF_TOKEN || HUGGING_FACE_HUB_TOKEN) return HF_TOKEN || HUGGING_FACE_HUB_TOKEN;
+  const home = HF_HOME || join(XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface");
+  try {
+    return readFileSync(HF_TOKEN_PATH || join(home, "token"), "utf8").trim() || undefined;
+  } catch {
+    return undefined; // nobody has logged in
+  }
 }
 
 const fetchWith =

@@ -135,6 +135,31 @@ describe("downloading", () => {
     expect(blobs.filter((name) => name.endsWith(".incomplete"))).toEqual([]);
   });
 
+  it("finds the token where Python's hub keeps it", async () => {
+    hub.token = "hf_kept";
+    const token = join(folder, "my-token");
+    await writeFile(token, "hf_kept\n");
+    for (const [name, value] of [
+      ["HF_TOKEN_PATH", token],
+      ["HUGGING_FACE_HUB_TOKEN", "hf_kept"],
+    ] as const) {
+      for (const other of ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH"]) vi.stubEnv(other, "");
+      vi.stubEnv(name, value);
+      expect(await downloadModel("whales/moby", options)).toMatch(/snapshots/);
+      await rm(join(folder, "cache"), { recursive: true });
+    }
+  });
+
+  it("keeps a model's commit when only the configuration of a newer one is asked for", async () => {
+    const directory = await downloadModel("whales/moby", options);
+    const ref = join(folder, "cache/models--whales--moby/refs/main");
+    const before = await readFile(ref, "utf8");
+    hub.commit = before.replace(/^./, (digit) => (digit === "0" ? "1" : "0"));
+    expect(await downloadModel("whales/moby", options, "configuration")).not.toBe(directory);
+    expect(await readFile(ref, "utf8")).toBe(before);
+    expect(await downloadModel("whales/moby", { ...options, offline: true })).toBe(directory);
+  });
+
   it("takes the revision that is asked for, and a token to those who want one", async () => {
     hub.token = "hf_secret";
     await expect(downloadModel("whales/moby", options)).rejects.toThrow(network(/private or gated.*HF_TOKEN/));

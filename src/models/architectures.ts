@@ -64,6 +64,23 @@ function architectureOf(config: unknown, source: string, kind: ModelKind | undef
   );
 }
 
+/** Far beyond any model there is; a configuration with more would fill the memory before its weights are looked at. */
+const limits: readonly (readonly [names: RegExp, most: number])[] = [
+  [/^(n_layers?|num_layers|num_hidden_layers|layers)$/, 10_000],
+  [/^(num_local_experts|num_experts|n_routed_experts|n_shared_experts|num_attention_heads|n_head|num_key_value_heads)$/, 100_000],
+  [/_size$|_dim$|^n_embd$|^n_inner$|^vocab_size$|^image_size$/, 1_000_000_000],
+];
+
+function checkLimits(config: object, source: string): void {
+  for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(config)))
+    for (const [names, most] of limits)
+      if (typeof value === "number" && value > most && names.test(name))
+        throw new TsumikiError(
+          "CONFIG",
+          `${source} says ${name}: ${value}, but no model has more than ${most.toLocaleString("en-US")}.`,
+        );
+}
+
 /**
  * The model that a `config.json` describes, with initial values.
  *
@@ -75,6 +92,7 @@ export function modelFromConfig<K extends ModelKind>(config: unknown, source: st
 export function modelFromConfig(config: unknown, source?: string, kind?: ModelKind): AnyModel;
 export function modelFromConfig(config: unknown, source = "The configuration", kind?: ModelKind): AnyModel {
   const architecture = architectureOf(config, source, kind);
+  checkLimits(config as object, source);
   try {
     return architecture.read.parse(config) as AnyModel;
   } catch (cause) {

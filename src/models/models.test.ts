@@ -153,6 +153,18 @@ describe("kinds", () => {
     expect(() => modelFromConfig({ model_type: "nothing" }, "It", "vision")).toThrow(/known are vit/);
   });
 
+  it("are refused by name where their sizes are beyond any model, before anything is made", () => {
+    const sizes = { hidden_size: 8, num_attention_heads: 2, intermediate_size: 8, vocab_size: 20 };
+    for (const [name, entries] of [
+      ["num_hidden_layers", { model_type: "llama", ...sizes, num_hidden_layers: 1e9 }],
+      ["n_layer", { model_type: "gpt2", n_embd: 8, n_head: 2, vocab_size: 20, n_positions: 8, n_layer: 1e9 }],
+      ["num_local_experts", { model_type: "mixtral", ...sizes, num_hidden_layers: 1, num_local_experts: 1e9 }],
+    ] as const)
+      expect(() => modelFromConfig(entries, "config.json")).toThrow(
+        new RegExp(`config.json says ${name}: 1000000000, but no model has more`),
+      );
+  });
+
   it("read inputs by name, and say which there are", async () => {
     const model = await loadModel(directory("bert"));
     const ids = [1, 2, 3];
