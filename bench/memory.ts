@@ -12,6 +12,13 @@ const llama = {
 };
 const gpt2 = { model_type: "gpt2", vocab_size: 5000, n_embd: 384, n_layer: 6, n_head: 6, n_positions: 1024 };
 
+/** The sizes of SmolLM2-135M. */
+const smollm2 = {
+  model_type: "llama",
+  ...{ vocab_size: 49_152, hidden_size: 576, intermediate_size: 1536, num_hidden_layers: 30, num_attention_heads: 9 },
+  ...{ num_key_value_heads: 3, max_position_embeddings: 8192, tie_word_embeddings: true },
+};
+
 /** Small and large batches, short and long contexts, two architectures. */
 export const memoryCells: readonly Omit<MemoryTask, "engine" | "threads">[] = [
   { model: "llama", config: llama, batch: 1, context: 64, recompute: false },
@@ -22,6 +29,9 @@ export const memoryCells: readonly Omit<MemoryTask, "engine" | "threads">[] = [
   { model: "llama", config: { ...llama, num_key_value_heads: 2 }, batch: 2, context: 2048, recompute: true },
   { model: "gpt2", config: gpt2, batch: 8, context: 256, recompute: false },
   { model: "gpt2", config: gpt2, batch: 8, context: 256, recompute: true },
+  // The step of `train`, and a full fine-tune of a 135 M model.
+  { model: "llama-29m", config: { ...llama, num_hidden_layers: 8 }, batch: 8, context: 512, recompute: false },
+  { model: "smollm2-135m", config: smollm2, batch: 2, context: 128, recompute: false },
 ];
 
 /** What a process is asked to do: a few training steps with AdamW. */
