@@ -36,6 +36,18 @@ const rows: readonly (readonly [string, object, string, Example])[] = [
     { kind: "rated", messages: [user("2+2?"), assistant("5")], label: false },
   ],
   [
+    "a rating as CSV spells it",
+    { prompt: "2+2?", completion: "5", label: "False" },
+    "rated",
+    { kind: "rated", messages: [user("2+2?"), assistant("5")], label: false },
+  ],
+  [
+    "a rating as a number",
+    { messages: [user("2+2?"), assistant("4")], label: 1 },
+    "rated",
+    { kind: "rated", messages: [user("2+2?"), assistant("4")], label: true },
+  ],
+  [
     "turns that are not to be learned, an older call, a call without arguments, a tool that says nothing",
     {
       messages: [

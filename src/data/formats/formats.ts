@@ -148,11 +148,13 @@ const rated: RowFormat = {
   name: "rated",
   kind: "rated",
   fields: "prompt and completion, or messages, and label: true or false",
-  fits: (row) => typeof row.label === "boolean" && (has(row, "messages") || answerFieldsOf(row) !== undefined),
+  fits: (row) => ratingOf(row.label) !== undefined && (has(row, "messages") || answerFieldsOf(row) !== undefined),
   parse(row) {
     const tools = toolsOf(row.tools, "tools");
     const messages = has(row, "messages") ? messagesOf(row.messages, "messages") : answered(row);
-    return { kind: "rated", messages, label: row.label as boolean, ...(tools ? { tools } : {}) };
+    const label = ratingOf(row.label);
+    if (label === undefined) throw new FieldProblem("label", `is ${show(row.label)}, expected true or false`);
+    return { kind: "rated", messages, label, ...(tools ? { tools } : {}) };
   },
 };
 
@@ -259,6 +261,15 @@ function labelOf(value: unknown, field: string): string | number {
   if (typeof value === "boolean") return Number(value);
   if (typeof value === "string" && value !== "") return soundText(value, field);
   throw new FieldProblem(field, `is ${show(value)}, expected a name or a number`);
+}
+
+/** A rating in any of the ways files spell it: CSV has no booleans, and some writers put 0 and 1. */
+function ratingOf(value: unknown): boolean | undefined {
+  if (typeof value === "boolean") return value;
+  const spelled = String(value).trim().toLowerCase();
+  if (spelled === "true" || spelled === "1") return true;
+  if (spelled === "false" || spelled === "0") return false;
+  return undefined;
 }
 
 const systemTurn = (row: Row): readonly Message[] =>
