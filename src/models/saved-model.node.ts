@@ -25,7 +25,7 @@ import { openVariables } from "../checkpoint/variables.node.js";
 import { TsumikiError } from "../errors.js";
 import { syncFolder, writeFileAtomically } from "../files/atomic.node.js";
 import { readJsonObject } from "../files/json.node.js";
-import { finishReplacement, removeAbandoned, replaceFiles } from "../files/replace.node.js";
+import { announceReplacement, finishReplacement, removeAbandoned } from "../files/replace.node.js";
 import type { DownloadOptions } from "../hub/download.node.js";
 import { locateModel } from "../hub/locate.node.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
@@ -68,30 +68,40 @@ export async function saveModel(model: Model, directory: string, options: SaveMo
   if (!isNew) await finishReplacement(target);
   await removeAbandoned(target);
   const temporary = join(dirname(target), `.${basename(target)}-${randomBytes(4).toString("hex")}`);
-  await mkdir(temporary);
-  try {
-    if (isNew) {
+  if (isNew)
+    await removedOnFailure(temporary, async () => {
       await writeModel(model, temporary, options);
       await rename(temporary, target); // takes the place of an empty directory too
-    } else await replaceModel(model, target, temporary, options);
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    throw error;
-  }
+    });
+  else await replaceModel(model, target, temporary, options);
   await syncFolder(dirname(target));
 }
 
 /** Writes the model beside the directory first: what is in it is either the old model or the new one. */
 async function replaceModel(model: Model, target: string, temporary: string, options: SaveModelOptions): Promise<void> {
   await replacingWeights(target, checkpointVariables(model), options.dtype, async (old) => {
-    await writeModel(model, temporary, options);
-    await replaceFiles(
-      temporary,
-      target,
-      old.map((path) => basename(path)),
-    );
+    await removedOnFailure(temporary, async () => {
+      await writeModel(model, temporary, options);
+      await announceReplacement(
+        temporary,
+        target,
+        old.map((path) => basename(path)),
+      );
+    });
+    await finishReplacement(target);
   });
   await options.tokenizer?.save(target); // files of another tokenizer that lay there are brought into line
+}
+
+/** Makes a folder and fills it; when that fails, nothing of it is left. */
+async function removedOnFailure(folder: string, fill: () => Promise<void>): Promise<void> {
+  await mkdir(folder);
+  try {
+    await fill();
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
 }
 
 async function writeModel(model: Model, directory: string, { tokenizer, ...weights }: SaveModelOptions): Promise<void> {

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.node.js";
 import { decodeSafetensors } from "../checkpoint/safetensors-format.js";
+import { announceReplacement } from "../files/replace.node.js";
 import { type DType, encode, roundTo } from "../graph/dtype.js";
 import { type HostArray, toNumbers } from "../graph/host-array.js";
 import { hubServer } from "../hub/testing/hub-server.js";
@@ -375,16 +376,48 @@ describe("saving over another model", () => {
     // As a kill leaves it after the first file: the configuration is new, the weights are old.
     const from = ".whale-0a1b2c3d";
     await rename(complete, join(folder, "models", from));
-    const names = await readdir(join(folder, "models", from));
-    await writeFile(
-      join(directory, ".replacing.json"),
-      JSON.stringify({ from, names, obsolete: ["model-00001-of-00002.safetensors"] }),
-    );
+    await announceReplacement(join(folder, "models", from), directory, ["model-00001-of-00002.safetensors"]);
     await writeFile(join(directory, "model-00001-of-00002.safetensors"), "old");
     await rename(join(folder, "models", from, "config.json"), join(directory, "config.json"));
     expect(await values(await loadModel(directory, { kind: "causal-lm" }))).toEqual(await values(model));
     expect((await readdir(directory)).sort()).toEqual(["config.json", "generation_config.json", "model.safetensors"]);
     expect(await mine()).toEqual(["whale"]);
+  });
+
+  it.each([Number.POSITIVE_INFINITY, 600])(
+    "is completed later where a file cannot take its place (files of %d bytes)",
+    async (maxShardBytes) => {
+      await saveModel(gpt2(), directory, { maxShardBytes });
+      const model = other();
+      await rm(join(directory, "generation_config.json"));
+      await mkdir(join(directory, "generation_config.json", "taken"), { recursive: true });
+      await expect(saveModel(model, directory)).rejects.toThrow(/EISDIR|ENOTEMPTY|EPERM|EEXIST/);
+      await expect(loadModel(directory)).rejects.toThrow(/EISDIR|ENOTEMPTY|EPERM|EEXIST/); // rather than a mixture of both
+      await rm(join(directory, "generation_config.json"), { recursive: true });
+      expect(await values(await loadModel(directory, { kind: "causal-lm" }))).toEqual(await values(model));
+      expect((await readdir(directory)).sort()).toEqual(["config.json", "generation_config.json", "model.safetensors"]);
+      expect(await mine()).toEqual(["whale"]);
+    },
+  );
+
+  it("is refused, and nothing removed, where new files are lost", async () => {
+    await saveModel(gpt2(), directory, { maxShardBytes: 600 });
+    const before = (await readdir(directory)).sort();
+    const from = join(folder, "models", ".whale-0a1b2c3d");
+    await saveModel(other(), from);
+    await announceReplacement(
+      from,
+      directory,
+      before.filter((name) => name.endsWith(".safetensors")),
+    );
+    await rename(join(from, "config.json"), join(directory, "config.json"));
+    await rm(from, { recursive: true });
+    await expect(loadModel(directory)).rejects.toThrow(
+      fails("CHECKPOINT", /generation_config\.json, model\.safetensors\. The files/),
+    );
+    expect((await readdir(directory)).sort()).toEqual([".replacing.json", ...before]);
+    await writeFile(join(directory, ".replacing.json"), "{}");
+    await expect(loadModel(directory)).rejects.toThrow(fails("CHECKPOINT", /not a note of an interrupted save/));
   });
 
   it("removes what a kill left beside it long ago, and nothing that others made", async () => {
