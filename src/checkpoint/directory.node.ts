@@ -23,7 +23,7 @@ export interface WeightsOptions {
 const defaultShardBytes = 5e9;
 
 /** The file of a directory that its parameters are opened from: `model.safetensors`, or the index; undefined where there is neither. */
-export async function weightsOf(directory: string): Promise<string | undefined> {
+async function weightsOf(directory: string): Promise<string | undefined> {
   const names = await namesIn(directory);
   const name = [weightsFile, indexFile].find((candidate) => names.includes(candidate));
   return name === undefined ? undefined : join(directory, name);

@@ -64,7 +64,7 @@ function printSample(prompt: string, text: string): void {
 }
 
 /** A path as a person in this folder would type it. */
-export function shortPath(path: string): string {
+function shortPath(path: string): string {
   const fromHere = relative(process.cwd(), path);
   return fromHere === "" ? "." : fromHere.startsWith("..") ? path : fromHere;
 }

@@ -30,6 +30,11 @@ export abstract class Encoder extends Model {
   /** The most positions that it can look at. */
   abstract readonly contextLength: number;
   abstract readonly family: EncoderFamily;
+
+  get prefix(): string {
+    return this.family.prefix;
+  }
+
   /** Share of features that heads drop in training before their last map. */
   abstract readonly classifierDropout: number;
 

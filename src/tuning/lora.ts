@@ -130,7 +130,7 @@ const outputLayers = (model: Module): readonly Target[] =>
     : [];
 
 /** With `tie`, of both uses of a tied weight the lookup stands for both. */
-export function tiedTogether(model: Module, targets: readonly Target[], tie: boolean): readonly Target[] {
+function tiedTogether(model: Module, targets: readonly Target[], tie: boolean): readonly Target[] {
   if (!tie || !targets.some(({ tied }) => tied)) return targets;
   const lookup = possibleTargets(model).find(({ tied, use }) => tied && use === "lookup") as Target;
   return [lookup, ...targets.filter(({ tied }) => !tied)];

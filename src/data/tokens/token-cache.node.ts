@@ -39,10 +39,7 @@ export interface TokenCacheOptions extends EncodingOptions {
 const formatVersion = 2;
 
 /** What tokens are found by: equal for equal content, tokenizer and separator. */
-export function tokenCacheKey(
-  tokenizer: Tokenizer,
-  { content, separator }: Pick<TokenCacheOptions, "content" | "separator">,
-): string {
+function tokenCacheKey(tokenizer: Tokenizer, { content, separator }: Pick<TokenCacheOptions, "content" | "separator">): string {
   const tokenizerHash = createHash("sha256").update(JSON.stringify(tokenizer.toJSON())).digest("hex");
   return createHash("sha256")
     .update(JSON.stringify([formatVersion, tokenizerHash, content, separator ?? null]))

@@ -97,7 +97,7 @@ export function separatorId(tokenizer: Tokenizer, { separator }: EncodingOptions
   return id;
 }
 
-export function withEnd(ids: Int32Array, separator: number): Int32Array {
+function withEnd(ids: Int32Array, separator: number): Int32Array {
   const ended = new Int32Array(ids.length + 1);
   ended.set(ids);
   ended[ids.length] = separator;

@@ -5,7 +5,7 @@ import { type Atom, asAtom, type Bindings, bindDim, type Dim, formatShape, type 
 import type { Attributes } from "../../graph/tensor.js";
 
 /** The size of a dimension, or `undefined` while one of its atoms has none. */
-export function boundSize(dim: Dim, bindings: Bindings): number | undefined {
+function boundSize(dim: Dim, bindings: Bindings): number | undefined {
   if (typeof dim === "number") return dim;
   const known = (atom: Atom): boolean =>
     bindings.has(atom) || (atom.quotient !== undefined && boundSize(atom.quotient.numerator, bindings) !== undefined);

@@ -14,7 +14,7 @@ import { map, zip } from "./reference-math.js";
 export type TensorLike = Tensor | number;
 
 /** Throws a DTypeError when the dtype cannot hold the number, or would make 0 of it. */
-export function asTensor(value: TensorLike, dtype: DType): Tensor {
+function asTensor(value: TensorLike, dtype: DType): Tensor {
   if (value instanceof Tensor) return value;
   if (value !== 0 && isFloat(dtype) && roundTo(dtype, value) === 0)
     throw new DTypeError(

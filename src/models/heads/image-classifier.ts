@@ -4,24 +4,23 @@ import { ArgumentError } from "../../errors.js";
 import type { Tensor } from "../../graph/tensor.js";
 import { normal } from "../../nn/initializers.js";
 import { Linear } from "../../nn/linear.js";
-import { defineModelKind, Model } from "../model.js";
+import { defineModelKind } from "../model.js";
 import { type VisionModel, visionInputs } from "../vision-model.js";
+import { Head } from "./head.js";
 
 export interface ImageClassifierOptions {
   /** The names of the classes, in the order of the logits. */
   readonly labels: readonly string[];
 }
 
-export class ImageClassifier extends Model {
+export class ImageClassifier extends Head<VisionModel> {
   readonly kind = "image-classifier" as const;
-  readonly backbone: VisionModel;
   readonly classifier: Linear;
   readonly labels: readonly string[];
 
   constructor(backbone: VisionModel, { labels }: ImageClassifierOptions) {
-    super();
+    super(backbone);
     if (labels.length === 0) throw new ArgumentError("A classifier needs at least one label, but none was given.");
-    this.backbone = backbone;
     this.labels = [...labels];
     this.classifier = new Linear(backbone.hiddenSize, labels.length, { initializer: normal(0.02) });
   }
@@ -29,19 +28,6 @@ export class ImageClassifier extends Model {
   /** pixels [batch, channels, height, width] → logits [batch, labels] */
   forward(pixels: Tensor): Tensor {
     return this.classifier.forward(this.backbone.pooled(this.backbone.forward(pixels)));
-  }
-
-  get modelType(): string {
-    return this.backbone.modelType;
-  }
-
-  checkpointPath(path: string): string {
-    const [first, ...rest] = path.split(".");
-    return first === "backbone" ? `${this.backbone.prefix}.${this.backbone.checkpointPath(rest.join("."))}` : path;
-  }
-
-  override get checkpointMatch() {
-    return this.backbone.checkpointMatch;
   }
 
   toConfig(): { readonly labels: readonly string[]; readonly backbone: object } {

@@ -9,7 +9,8 @@ import { Linear } from "../../nn/linear.js";
 import { linearLogits, logitsLosses } from "../../nn/linear-cross-entropy.js";
 import { LayerNorm } from "../../nn/norm.js";
 import { type Encoder, type EncoderInputs, encoderInputs } from "../encoder.js";
-import { defineModelKind, Model, type TiedOutput } from "../model.js";
+import { defineModelKind, type TiedOutput } from "../model.js";
+import { Head } from "./head.js";
 
 export interface MaskedLMOptions {
   /** Default "gelu". */
@@ -20,19 +21,17 @@ export interface MaskedLMOptions {
   readonly initializerRange?: number;
 }
 
-export class MaskedLM extends Model {
+export class MaskedLM extends Head<Encoder> {
   readonly kind = "masked-lm" as const;
-  readonly backbone: Encoder;
   readonly transform: Linear;
   readonly norm: LayerNorm;
   readonly outputBias: Parameter;
   readonly #activation: ActivationName;
 
   constructor(backbone: Encoder, options: MaskedLMOptions = {}) {
-    super();
+    super(backbone);
     const { activation = "gelu", epsilon = 1e-12, initializerRange = 0.02 } = options;
     const { hiddenSize, vocabSize } = backbone;
-    this.backbone = backbone;
     this.transform = new Linear(hiddenSize, hiddenSize, { initializer: normal(initializerRange) });
     this.norm = new LayerNorm(hiddenSize, { epsilon });
     this.outputBias = new Parameter([vocabSize], { initializer: zeros });
@@ -70,24 +69,13 @@ export class MaskedLM extends Model {
     });
   }
 
-  get modelType(): string {
-    return this.backbone.modelType;
-  }
-
-  checkpointPath(path: string): string {
-    const { prefix, maskedLMPaths } = this.backbone.family;
-    const [first, ...rest] = path.split(".");
-    if (first === "backbone") return `${prefix}.${this.backbone.checkpointPath(rest.join("."))}`;
-    return maskedLMPaths[path] ?? path;
+  protected override headPath(path: string): string {
+    return this.backbone.family.maskedLMPaths[path] ?? path;
   }
 
   override get tiedOutput(): TiedOutput {
     const name = this.checkpointPath("outputBias").replace(/bias$/, "decoder");
     return { embedding: this.backbone.tokenEmbeddings, path: "decoder", name: toCheckpointName(name) };
-  }
-
-  override get checkpointMatch() {
-    return this.backbone.checkpointMatch;
   }
 
   toConfig(): object {

@@ -6,23 +6,22 @@ import { dropout } from "../../nn/dropout.js";
 import { normal } from "../../nn/initializers.js";
 import { Linear } from "../../nn/linear.js";
 import { type Encoder, type EncoderInputs, encoderInputs } from "../encoder.js";
-import { defineModelKind, Model } from "../model.js";
+import { defineModelKind } from "../model.js";
+import { Head } from "./head.js";
 
 export interface SequenceClassifierOptions {
   /** The names of the classes, in the order of the logits. */
   readonly labels: readonly string[];
 }
 
-export class SequenceClassifier extends Model {
+export class SequenceClassifier extends Head<Encoder> {
   readonly kind = "sequence-classifier" as const;
-  readonly backbone: Encoder;
   readonly classifier: Linear;
   readonly labels: readonly string[];
 
   constructor(backbone: Encoder, { labels }: SequenceClassifierOptions) {
-    super();
+    super(backbone);
     if (labels.length === 0) throw new ArgumentError("A classifier needs at least one label, but none was given.");
-    this.backbone = backbone;
     this.labels = [...labels];
     this.classifier = new Linear(backbone.hiddenSize, labels.length, { initializer: normal(0.02) });
   }
@@ -31,20 +30,6 @@ export class SequenceClassifier extends Model {
   forward(ids: Tensor, inputs: EncoderInputs = {}): Tensor {
     const pooled = this.backbone.pooled(this.backbone.forward(ids, inputs)); // [batch, hidden]
     return this.classifier.forward(dropout(pooled, this.backbone.classifierDropout, "pooled"));
-  }
-
-  get modelType(): string {
-    return this.backbone.modelType;
-  }
-
-  checkpointPath(path: string): string {
-    const [first, ...rest] = path.split(".");
-    if (first !== "backbone") return path;
-    return `${this.backbone.family.prefix}.${this.backbone.checkpointPath(rest.join("."))}`;
-  }
-
-  override get checkpointMatch() {
-    return this.backbone.checkpointMatch;
   }
 
   toConfig(): { readonly labels: readonly string[]; readonly backbone: object } {

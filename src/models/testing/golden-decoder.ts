@@ -40,7 +40,7 @@ export function formula(name: string, size: number): Float64Array {
 }
 
 /** The value of a parameter: uniform, for norms around 1. */
-export function formulaWeight(name: string, shape: readonly number[]): HostArray<"float32"> {
+function formulaWeight(name: string, shape: readonly number[]): HostArray<"float32"> {
   const values = formula(name, elementCount(shape));
   const around = shape.length === 1 && name.endsWith("weight") ? 1 : 0;
   return { dtype: "float32", shape, data: Float32Array.from(values, (value) => value + around) };

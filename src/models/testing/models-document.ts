@@ -68,7 +68,7 @@ Any of them trains with the recipe's \`model\` section, or the flags of \`tsumik
 | weights that are there: a directory, a run, a GGUF file, \`org/name\` | \`{ "architecture": "saved", "source": "my-llama" }\` | \`--from my-llama\` |
 | GPT-2 or Llama in a few words | \`{ "architecture": "llama", "hiddenSize": 256, ... }\` | \`--set model.hiddenSize=256\` |
 
-With new weights the vocabulary is the tokenizer's, whatever the \`config.json\` says. A model that is there brings its tokenizer, and
+With new weights the vocabulary is the tokenizer's, whatever the \`config.json\` says. An existing model brings its tokenizer, and
 learns at the gentler rate of the preset \`further\` unless the recipe says otherwise; the run keeps all of it and needs the source no more
 once it has its first checkpoint.
 
@@ -77,12 +77,12 @@ recipe \`objective.zLoss\`, in the command line \`--z-loss 1e-4\`. What is added
 reported apart from it: \`model.losses\` gives both, and steps tell \`auxiliaryLoss\` beside \`loss\`.
 
 A \`Llama\` made with settings that no \`model_type\` has together is refused when it is made: it could not be saved. Which
-member has which settings stands in [llama-options.ts](../src/models/decoders/llama-options.ts).
+member has which settings is listed in [llama-options.ts](../src/models/decoders/llama-options.ts).
 
 ## Contexts longer than the original
 
 \`rope_scaling\` (or \`rope_parameters\`) may be \`linear\`, \`dynamic\` (NTK), \`yarn\`, \`longrope\` or \`llama3\`; what else transformers
-knows (\`proportional\`, \`axial\`, of models that are not here) is refused. With \`dynamic\` and \`longrope\` the wavelengths depend on
+knows (\`proportional\`, \`axial\`, of models that are not supported) is refused. With \`dynamic\` and \`longrope\` the wavelengths depend on
 the length at hand; keys that are already in a cache keep the rotation they had.
 
 ## Experts

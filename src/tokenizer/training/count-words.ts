@@ -86,7 +86,7 @@ function isInside(text: string, at: number, tokens: readonly string[]): boolean 
 }
 
 /** The next place from `from` on with a letter or digit before it and a space or line feed behind it. */
-export function safeCut(text: string, from: number): number | undefined {
+function safeCut(text: string, from: number): number | undefined {
   for (let at = from; at < text.length; at++) {
     const unit = text.charCodeAt(at);
     if ((unit === 0x20 || unit === 0x0a) && isLetterOrDigit(text.charCodeAt(at - 1))) return at;
